@@ -1,0 +1,8 @@
+"""``python -m deeppsma``."""
+
+import sys
+
+from deeppsma.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

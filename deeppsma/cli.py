@@ -1,0 +1,188 @@
+"""The command line: ``deeppsma COMMAND --help`` tells what each command does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deeppsma._version import __version__
+from deeppsma.job import Job, guarded, run_job
+from deeppsma.recipe import DEFAULT_RECIPE
+
+_EPILOG = """\
+examples:
+  deeppsma phantom demo                                  make a synthetic patient
+  deeppsma segment demo/case_0000/input result           find his disease
+  deeppsma score result demo/case_0000/truth             hold it against the truth
+  deeppsma train cohort run                              train on cases in the data set's layout
+
+The shipped weights have seen synthetic patients only. Not for clinical use.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    return guarded(lambda: options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deeppsma",
+        description="Finds prostate cancer on a patient's PSMA PET/CT and FDG PET/CT and writes both masks.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"deeppsma {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_segment(commands)
+    _add_phantom(commands)
+    _add_recipes(commands)
+    _add_score(commands)
+    _add_train(commands)
+    return parser
+
+
+def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "segment",
+        help="segment a case",
+        description="Writes OUT/images/{psma,fdg}-pet-ttb/*.mha (0/1 on the PET's grid) and OUT/run_report.json.",
+    )
+    command.add_argument("case", type=Path, metavar="CASE", help="platform input folder, or train_XXXX of the data set")
+    command.add_argument("out", type=Path, metavar="OUT", help="result folder; an earlier result there is replaced")
+    command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"see 'deeppsma recipes' (default {DEFAULT_RECIPE})")
+    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    command.add_argument("--weights", type=Path, metavar="DIR", help="members here come before the shipped ones")
+    command.add_argument("--picture", action="store_true", help="also write overview.png: projections with the masks")
+    command.set_defaults(run=_segment)
+
+
+def _segment(options: argparse.Namespace) -> None:
+    job = Job(options.case, options.out, options.recipe, options.device, options.weights, options.picture)
+    for path in run_job(job, show_progress=sys.stderr.isatty()):
+        print(path)
+    report = json.loads((options.out / "run_report.json").read_text(encoding="utf-8"))
+    for tracer, found in report["findings"].items():
+        print(f"{tracer.upper()}: {found['volume_ml']:.1f} ml in {found['components']} components")
+    print(report["notice"])
+
+
+def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "phantom",
+        help="make synthetic patients",
+        description="Makes synthetic patients: PET, CT, organ maps, truth. Patient i is drawn from SEED + i; "
+        "the same seed gives the same patient. An interrupted run goes on where it stopped.",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="one folder per patient is made there")
+    command.add_argument("--cases", type=int, default=1, help="how many (default 1)")
+    command.add_argument("--seed", type=int, default=0, help="of the first patient (default 0)")
+    command.add_argument("--layout", choices=("platform", "train"), default="platform", help="folders as the platform's or the data set's")
+    command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    command.add_argument("--no-ct", action="store_true", help="no CTs: quicker, enough for the CDS system")
+    command.set_defaults(run=_phantom)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from deeppsma.errors import ConfigurationError
+    from deeppsma.phantom.cohort import CohortPlan, write_cohort
+    from deeppsma.phantom.patient import PhantomOptions
+
+    try:
+        plan = CohortPlan(
+            options.out, options.cases, options.seed, options.layout, PhantomOptions(with_ct=not options.no_ct)
+        )
+        folders = list(tqdm(write_cohort(plan, options.jobs), total=plan.cases, desc="patients", disable=None))
+    except ValueError as error:
+        raise ConfigurationError("phantom", str(error), "see deeppsma phantom --help") from None
+    for folder in sorted(folders):
+        print(folder)
+
+
+def _add_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("recipes", help="list recipes and weights", description="Lists recipes and weights.")
+    command.add_argument("--weights", type=Path, metavar="DIR", help="also look for members here")
+    command.set_defaults(run=_recipes)
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    from deeppsma.recipe import all_recipes
+    from deeppsma.weights import WeightsStore
+
+    store = WeightsStore.default(options.weights)
+    for recipe in all_recipes():
+        default = " (default)" if recipe.name == DEFAULT_RECIPE else ""
+        print(f"{recipe.name}{default}\n  {recipe.summary}\n  members {', '.join(recipe.members)}; {recipe.source}")
+    print("\nweights")
+    for name in store.names():
+        member = store.member(name)
+        print(f"  {name}: {member.network.summary}; trained on {member.trained_on}; {member.folder}")
+
+
+def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "score",
+        help="hold a result against the truth",
+        description="Prints DSC and the volumes of false positive and false negative components per tracer.",
+    )
+    command.add_argument("result", type=Path, metavar="RESULT", help="OUT of 'deeppsma segment'")
+    command.add_argument("truth", type=Path, metavar="TRUTH", help="folder with psma.mha and fdg.mha")
+    command.set_defaults(run=_score)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from deeppsma.errors import InputError
+    from deeppsma.images import ImageFile
+    from deeppsma.masks import mask_path
+    from deeppsma.metrics import score
+    from deeppsma.tracer import Tracer
+
+    for tracer in Tracer:
+        found, truth = ImageFile(mask_path(options.result, tracer)), ImageFile(options.truth / f"{tracer}.mha")
+        if not found.geometry.same_grid(truth.geometry):
+            raise InputError(truth.path, "not on the mask's grid", "give the truth of the case that was segmented")
+        scores = score(found.read().voxels > 0, truth.read().voxels > 0, truth.geometry.voxel_volume_ml)
+        print(f"{tracer.title}: DSC {scores.dsc:.3f}, FPV {scores.fpv_ml:.2f} ml, FNV {scores.fnv_ml:.2f} ml")
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "train",
+        help="train a network",
+        description="Trains on cases in the data set's layout and freezes the weights as a member in OUT/NAME. "
+        "Samples are cached in OUT/samples.",
+    )
+    command.add_argument("data", type=Path, metavar="DATA", help="folder of train_XXXX cases")
+    command.add_argument("out", type=Path, metavar="OUT", help="samples, checkpoint, curve and the frozen member")
+    command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
+    command.add_argument("--name", default="cds-compact", help="of the member (default cds-compact)")
+    command.add_argument("--steps", type=int, help="instead of the settings' own number")
+    command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
+    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    command.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
+    command.add_argument("--describe", default="", metavar="TEXT", help="what the data are, for the model card")
+    command.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from deeppsma.training.command import TrainRequest, run_training
+
+    request = TrainRequest(
+        options.data,
+        options.out,
+        options.settings,
+        options.name,
+        options.steps,
+        options.seed,
+        options.device,
+        options.resume,
+        options.describe,
+    )
+    member = run_training(request)
+    print(member.folder)

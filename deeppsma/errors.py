@@ -1,0 +1,49 @@
+"""What can go wrong, in one line each: which file, what was found, what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DeepPsmaError(Exception):
+    """Base of every error that a user can cause and mend.
+
+    The message is one line. The command line prints it as the last line on
+    stderr, which is the line that the Grand Challenge platform shows.
+    """
+
+    exit_code = 1
+
+
+class InputError(DeepPsmaError):
+    """The case cannot be segmented as it is."""
+
+    exit_code = 2
+
+    def __init__(self, where: Path | str, found: str, remedy: str) -> None:
+        self.where = str(where)
+        self.found = found
+        self.remedy = remedy
+        super().__init__(_one_line(f"{where}: {found}; {remedy}"))
+
+
+class OutputError(InputError):
+    """The masks could not be written, or did not read back as written."""
+
+    exit_code = 3
+
+
+class WeightsError(InputError):
+    """A network's weights are missing, damaged or of another architecture."""
+
+    exit_code = 4
+
+
+class ConfigurationError(InputError):
+    """A recipe or a network configuration holds a value that makes no sense."""
+
+    exit_code = 5
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,163 @@
+"""Image files: headers, voxels, and the checks that every image must pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.box import Box
+from deeppsma.errors import InputError
+from deeppsma.geometry import Geometry
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+SUFFIXES = (".mha", ".tif", ".tiff", ".nii.gz", ".nii")
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's name says that it is an image we read."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels and where they lie.
+
+    Parameters
+    ----------
+    voxels
+        [z, y, x].
+    geometry
+        Their grid; its shape is the voxels' shape.
+    """
+
+    voxels: NDArray
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.voxels.shape != self.geometry.shape_zyx:
+            raise ValueError(f"{self.voxels.shape} voxels on a grid of {self.geometry.shape_zyx}")
+
+    def cropped(self, box: Box) -> Volume:
+        """A copy of the voxels of a box, so that the whole image can go."""
+        return Volume(self.voxels[box.slices].copy(), self.geometry.cropped(box))
+
+    def to_sitk(self) -> sitk.Image:
+        """As a SimpleITK image (the voxels are copied)."""
+        import SimpleITK as sitk
+
+        voxels = self.voxels.view(np.uint8) if self.voxels.dtype == np.bool_ else self.voxels
+        image = sitk.GetImageFromArray(voxels)
+        image.SetSpacing(self.geometry.spacing_zyx[::-1])
+        image.SetOrigin(self.geometry.origin_xyz)
+        image.SetDirection(self.geometry.direction)
+        return image
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image on disk; only what is asked for is read.
+
+    Parameters
+    ----------
+    path
+        One of `SUFFIXES`.
+    """
+
+    path: Path
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Grid from the header alone; no voxel is decompressed.
+
+        Raises
+        ------
+        InputError
+            If the file is no image, has not three dimensions, several values
+            per voxel, or a grid that makes no sense.
+        """
+        import SimpleITK as sitk
+
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(self.path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise self._unreadable(error) from None
+        size = tuple(reader.GetSize())
+        if len(size) != 3 or min(size) < 2:
+            raise InputError(self.path, f"a {len(size)}-D image of size {size} (x, y, z)", "give one 3-D volume")
+        if reader.GetNumberOfComponents() != 1:
+            found = f"{reader.GetNumberOfComponents()} values per voxel"
+            raise InputError(self.path, found, "give an image of one value per voxel")
+        try:
+            return Geometry.from_sitk(reader)
+        except ValueError as error:
+            raise InputError(self.path, str(error), "write the image again with a valid header") from None
+
+    def read(self, dtype: type[np.float32] | type[np.uint8] | None = None) -> Volume:
+        """Read the voxels.
+
+        Parameters
+        ----------
+        dtype
+            float32 for PET, None for what the file holds.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged or holds NaN or infinite values.
+        """
+        import SimpleITK as sitk
+
+        geometry = self.geometry
+        kind = sitk.sitkFloat32 if dtype is np.float32 else sitk.sitkUnknown
+        try:
+            image = sitk.ReadImage(str(self.path), kind)
+        except RuntimeError as error:
+            raise self._unreadable(error) from None
+        voxels = _own_view(image)
+        if voxels.dtype.kind == "f" and not np.isfinite([voxels.min(), voxels.max()]).all():
+            raise InputError(self.path, "NaN or infinite voxels", "write the image again with finite values everywhere")
+        return Volume(voxels, geometry)
+
+    def _unreadable(self, error: RuntimeError) -> InputError:
+        reason = [line.strip() for line in str(error).splitlines() if line.strip()]
+        detail = reason[-1] if reason else "no reason given"
+        return InputError(self.path, f"not a readable image ({detail})", "check that the file is whole, or copy it again")
+
+
+def write_image(volume: Volume, path: Path, compress: bool = True) -> None:
+    """Write an image; the suffix decides the format.
+
+    Raises
+    ------
+    RuntimeError
+        SimpleITK's, if the file cannot be written.
+    """
+    import SimpleITK as sitk
+
+    sitk.WriteImage(volume.to_sitk(), str(path), useCompression=compress)
+
+
+def _own_view(image: sitk.Image) -> NDArray:
+    """Array over the image's own memory, kept alive by the array; no copy.
+
+    A SimpleITK view does not own its image. Wrapping it in an array whose base
+    is a small owner object makes the pair safe to hand on.
+    """
+    import SimpleITK as sitk
+
+    view = sitk.GetArrayViewFromImage(image)
+
+    class _Owner:
+        __array_interface__ = view.__array_interface__
+        keeps = (image, view)
+
+    return np.asarray(_Owner())

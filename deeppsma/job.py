@@ -1,0 +1,120 @@
+"""One job from folder to folder: what the command line and the container share."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from deeppsma.case import Case, load_case
+from deeppsma.errors import DeepPsmaError
+from deeppsma.masks import output_folder, write_result
+from deeppsma.recipe import DEFAULT_RECIPE, load_recipe
+from deeppsma.segment import Segmentation, segment
+from deeppsma.stopwatch import Stopwatch
+from deeppsma.tracer import Tracer
+from deeppsma.weights import NOTICE, WeightsStore
+
+#: What a shell reports for a process that ran out of memory.
+EXIT_OUT_OF_MEMORY = 137
+EXIT_TERMINATED = 143
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to segment, how, and where the result goes.
+
+    Parameters
+    ----------
+    case, out
+        Folders.
+    recipe
+        Name of a recipe.
+    device
+        "auto", "cuda" or "cpu".
+    weights
+        Folder with members that come before the shipped ones, or None.
+    picture
+        Also write the projections.
+    """
+
+    case: Path
+    out: Path
+    recipe: str = DEFAULT_RECIPE
+    device: str = "auto"
+    weights: Path | None = None
+    picture: bool = False
+
+
+def run_job(job: Job, show_progress: bool = False) -> list[Path]:
+    """Segment a case and write the result; returns the files written.
+
+    Raises
+    ------
+    DeepPsmaError
+        One line that names cause and remedy. ``job.out`` holds no result
+        then.
+    """
+    watch = Stopwatch()
+    with output_folder(job.out) as staging:
+        with watch.stage("read headers"):
+            case = load_case(job.case)
+            recipe = load_recipe(job.recipe)
+            store = WeightsStore.default(job.weights)
+        result = segment(case, recipe, store, job.device, _bar if show_progress else None, watch)
+        for line in result.report["fallbacks"]:
+            print(f"note: {line}", file=sys.stderr)
+        picture = _picture(case, result) if job.picture else None
+        return write_result(staging, job.out, result.masks, result.report, picture)
+
+
+def guarded(work: Callable[[], None]) -> int:
+    """Run ``work``; turn what goes wrong into one last line on stderr and an exit status."""
+
+    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(EXIT_TERMINATED)
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        work()
+    except DeepPsmaError as error:
+        return _fail(str(error), error.exit_code)
+    except MemoryError as error:
+        return _fail(f"out of memory ({error}); give the process more memory", EXIT_OUT_OF_MEMORY)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing was written", 130)
+    return 0
+
+
+def _fail(line: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"deeppsma: error: {line}", file=sys.stderr, flush=True)
+    return status
+
+
+def _bar(total: int) -> Callable[[], None]:
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, desc="network", unit="window", leave=False)
+
+    def advance() -> None:
+        bar.update()
+        if bar.n >= total:
+            bar.close()
+
+    return advance
+
+
+def _picture(case: Case, result: Segmentation) -> bytes:
+    from deeppsma.picture import overview
+
+    return overview(
+        {tracer: case.study(tracer).read_pet() for tracer in Tracer},
+        result.masks,
+        {tracer: case.study(tracer).threshold_suv for tracer in Tracer},
+        note=f"{case.name}, recipe {result.report['recipe']['name']}. {NOTICE}",
+    )

@@ -1,0 +1,176 @@
+"""The network: its configuration, and the MONAI DynUNet built from it.
+
+Source: CDS report, section 2.2, and the team's published settings: residual
+blocks, kernels of 3, instance norm, LeakyReLU 0.01, deep supervision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from deeppsma.box import IndexZyx
+from deeppsma.geometry import Geometry
+from deeppsma.organs import LABEL_MAX
+from deeppsma.tracer import Tracer
+
+if TYPE_CHECKING:
+    import torch
+
+CHANNEL_KINDS = ("pet", "organs")
+#: Heads beside the last one that are trained (CDS: three in all).
+DEEP_SUPERVISION_HEADS = 2
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything that decides a network's shape and what it is fed.
+
+    Parameters
+    ----------
+    channels
+        Input channels in order, ``{tracer}_{pet|organs}``.
+    outputs
+        Tracers of the output channels, in order.
+    filters, strides
+        Per level; strides per axis z, y, x.
+    patch_zyx
+        Window and training patch, voxels of the working grid.
+    working_spacing_mm
+        0: the native grid. Else the network works on blocks of native voxels,
+        whole numbers of them per axis, as near to this size as they come.
+    organ_embedding
+        0: an organ channel is label / 117, as in the report. Else the network
+        learns this many features per label.
+    summary
+        One line for people.
+    """
+
+    channels: tuple[str, ...]
+    outputs: tuple[str, ...]
+    filters: tuple[int, ...]
+    strides: tuple[IndexZyx, ...]
+    patch_zyx: IndexZyx
+    working_spacing_mm: float = 0.0
+    organ_embedding: int = 0
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        allowed = [f"{tracer}_{kind}" for tracer in Tracer for kind in CHANNEL_KINDS]
+        if unknown := set(self.channels) - set(allowed):
+            raise ValueError(f"unknown channels {sorted(unknown)}; known are {', '.join(allowed)}")
+        if len(set(self.channels)) != len(self.channels) or not self.channels:
+            raise ValueError(f"channels must be named once each, not {self.channels}")
+        if set(self.outputs) - {tracer.value for tracer in Tracer} or not self.outputs:
+            raise ValueError(f"outputs must be tracers, not {self.outputs}")
+        if len(self.filters) != len(self.strides) or len(self.filters) < 3:
+            raise ValueError(f"{len(self.filters)} filters and {len(self.strides)} strides: need one of each a level")
+        if tuple(self.strides[0]) != (1, 1, 1):
+            raise ValueError(f"the first level keeps its resolution: strides 1, 1, 1, not {self.strides[0]}")
+        if self.working_spacing_mm < 0 or self.organ_embedding < 0:
+            raise ValueError("working spacing and organ embedding must not be negative")
+        for axis, (size, step) in enumerate(zip(self.patch_zyx, self.stride_zyx, strict=True)):
+            if size < step or size % step:
+                raise ValueError(f"patch {self.patch_zyx} on axis {axis} is no multiple of the network's {step}")
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> NetworkConfig:
+        """Configuration from TOML or JSON.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or missing, or a value makes no sense.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := set(content) - known:
+            raise ValueError(f"unknown keys {sorted(unknown)}")
+        try:
+            return cls(**{key: _frozen(value) for key, value in content.items()})
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def stride_zyx(self) -> IndexZyx:
+        """Product of the strides: a patch must be a multiple of it."""
+        z, y, x = 1, 1, 1
+        for a, b, c in self.strides:
+            z, y, x = z * a, y * b, x * c
+        return z, y, x
+
+    def needs(self, kind: str) -> bool:
+        """Whether any channel is of a kind ("pet" or "organs")."""
+        return any(channel.endswith(f"_{kind}") for channel in self.channels)
+
+    def block_zyx(self, native: Geometry) -> IndexZyx:
+        """How many native voxels per axis make one voxel of the working grid."""
+        if self.working_spacing_mm == 0:
+            return 1, 1, 1
+        z, y, x = (max(1, round(self.working_spacing_mm / s)) for s in native.spacing_zyx)
+        return z, y, x
+
+
+def build_network(config: NetworkConfig, training: bool = False) -> torch.nn.Module:
+    """Network with random weights.
+
+    Parameters
+    ----------
+    config
+        Its shape.
+    training
+        Keep the deep-supervision heads, whose outputs `forward` then stacks
+        along axis 1; otherwise logits [batch, output, z, y, x] come out.
+
+    Notes
+    -----
+    The heads exist in both cases, so the same weights fit.
+    """
+    import torch
+    from monai.networks.nets.dynunet import DynUNet
+
+    organ_channels = [i for i, name in enumerate(config.channels) if name.endswith("_organs")]
+    embedding = config.organ_embedding if organ_channels else 0
+    in_channels = len(config.channels) + (embedding - 1) * len(organ_channels) * (embedding > 0)
+
+    class _Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.organ_features = torch.nn.Embedding(LABEL_MAX + 1, embedding) if embedding else None
+            self.unet = DynUNet(
+                spatial_dims=3,
+                in_channels=in_channels,
+                out_channels=len(config.outputs),
+                kernel_size=[3] * len(config.filters),
+                strides=config.strides,
+                upsample_kernel_size=config.strides[1:],
+                filters=config.filters,
+                norm_name=("INSTANCE", {"affine": True}),
+                act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
+                deep_supervision=True,
+                deep_supr_num=DEEP_SUPERVISION_HEADS,
+                res_block=True,
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.unet(self._embedded(x))
+            return out
+
+        def _embedded(self, x: torch.Tensor) -> torch.Tensor:
+            if self.organ_features is None:
+                return x
+            pieces = []
+            for i in range(x.shape[1]):
+                if i in organ_channels:
+                    labels = (x[:, i] * LABEL_MAX).round().long().clamp(0, LABEL_MAX)
+                    pieces.append(self.organ_features(labels).movedim(-1, 1).to(x.dtype))
+                else:
+                    pieces.append(x[:, i : i + 1])
+            return torch.cat(pieces, dim=1)
+
+    network = _Network()
+    network.train(training)
+    return network
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

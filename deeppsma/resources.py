@@ -1,0 +1,38 @@
+"""Where recipes, networks, training settings and shipped weights lie."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from deeppsma.errors import ConfigurationError
+
+
+def resources_folder() -> Path:
+    """The ``resources`` folder: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "resources"
+    return inside if inside.is_dir() else package.parent / "resources"
+
+
+def read_toml(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
+    """Read ``resources/{kind}/{name}.toml``.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such file, or it is no TOML; lists what there is.
+    """
+    path = resources_folder() / kind / f"{name}.toml"
+    if name not in names(kind):
+        raise ConfigurationError(kind, f"no {name!r} there", f"choose one of {', '.join(names(kind))}")
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(path, f"not readable as TOML ({error})", "mend the file") from None
+
+
+def names(kind: str) -> list[str]:
+    """Names of the TOML files of a kind ("recipes", "networks", "training")."""
+    return sorted(path.stem for path in (resources_folder() / kind).glob("*.toml"))

@@ -1,0 +1,97 @@
+"""``deeppsma train``: cohort in, frozen member out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from deeppsma.compute import plan_compute
+from deeppsma.errors import ConfigurationError
+from deeppsma.network import NetworkConfig
+from deeppsma.resources import read_toml
+from deeppsma.training.config import TrainingConfig
+from deeppsma.training.loop import TrainingRun, train
+from deeppsma.training.samples import cached_samples, case_folders
+from deeppsma.weights import Member, write_member
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What the command line asks for; see ``deeppsma train --help``."""
+
+    data: Path
+    out: Path
+    settings: str = "compact"
+    name: str = "cds-compact"
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    resume: bool = False
+    describe: str = ""
+
+
+def load_settings(name: str) -> tuple[NetworkConfig, TrainingConfig]:
+    """Network and training settings of a file in ``resources/training``.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file is missing or a value makes no sense.
+    """
+    path, content = read_toml("training", name)
+    try:
+        config = TrainingConfig.from_dict(content)
+    except ValueError as error:
+        raise ConfigurationError(path, str(error), "mend the file") from None
+    return load_network(config.network), config
+
+
+def load_network(name: str) -> NetworkConfig:
+    """Network configuration of a file in ``resources/networks``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is missing or a value makes no sense.
+    """
+    path, content = read_toml("networks", name)
+    try:
+        return NetworkConfig.from_dict(content)
+    except ValueError as error:
+        raise ConfigurationError(path, str(error), "mend the file") from None
+
+
+def run_training(request: TrainRequest) -> Member:
+    """Train and freeze a member in ``request.out / request.name``."""
+    network, config = load_settings(request.settings)
+    if request.steps is not None:
+        try:
+            config = replace(config, steps=request.steps)
+        except ValueError as error:
+            raise ConfigurationError("--steps", str(error), "give 1 or more") from None
+    folders = case_folders(request.data)
+    cached = cached_samples(folders, network, request.out / "samples")
+    samples = [path for paths in tqdm(cached, total=len(folders), desc="samples", disable=None) for path in paths]
+    plan, _ = plan_compute(request.device)
+    run = TrainingRun(samples, network, config, request.out, request.seed, plan.device)
+    began = time.monotonic()
+    with tqdm(total=config.steps, desc="steps", disable=None) as bar:
+
+        def on_step(step: int, loss: float) -> None:
+            bar.update(step + 1 - bar.n)
+            bar.set_postfix(loss=f"{loss:.3f}")
+
+        weights = train(run, request.resume, on_step)
+    training = {
+        "data": request.describe or f"{len(folders)} cases of {request.data.name}",
+        "cases": len(folders),
+        "samples": len(samples),
+        "settings": asdict(config),
+        "seed": request.seed,
+        "hours": round((time.monotonic() - began) / 3600, 2),
+        "device": plan.description,
+    }
+    return write_member(request.out / request.name, network, weights, training)

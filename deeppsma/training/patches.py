@@ -1,0 +1,107 @@
+"""Patches: where they are cut, and how they are varied.
+
+CDS report, section 2.2: two thirds centred on disease, one third on elevated
+physiological uptake; one augmentation per patch (Trivial Augment).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.box import Box, IndexZyx
+from deeppsma.phantom.shapes import rotation_matrix
+from deeppsma.training.config import TrainingConfig
+from deeppsma.training.samples import Sample
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A cut-out of a sample; arrays [channel, z, y, x], float32."""
+
+    inputs: NDArray[np.float32]
+    target: NDArray[np.float32]
+    region: NDArray[np.float32]
+
+
+def draw_patch(
+    sample: Sample, patch_zyx: IndexZyx, organ_channels: list[int], config: TrainingConfig, rng: np.random.Generator
+) -> Patch:
+    """Cut one patch and vary it; the same generator state gives the same patch."""
+    box = _draw_box(sample, patch_zyx, config.disease_share, rng)
+    patch = Patch(
+        _cut(sample.inputs, box, fill=[0.0 if i in organ_channels else -1.0 for i in range(len(sample.inputs))]),
+        _cut(sample.target, box),
+        _cut(sample.region, box),
+    )
+    kind = str(rng.choice(config.augmentations))
+    if kind == "flip":
+        axes = ["zyx".index(axis) + 1 for axis in config.flip_axes if rng.random() < 0.5]
+        return Patch(*(np.flip(a, axes).copy() for a in (patch.inputs, patch.target, patch.region)))
+    if kind == "rotate":
+        limit = config.rotate_deg
+        return _warped(patch, rotation_matrix(rng.uniform(-limit, limit, size=3)), organ_channels)
+    if kind == "scale":
+        low, high = config.scale_range
+        return _warped(patch, np.diag(1 / rng.uniform(low, high, size=3)), organ_channels)
+    return patch
+
+
+def _draw_box(sample: Sample, patch_zyx: IndexZyx, disease_share: float, rng: np.random.Generator) -> Box:
+    disease = (sample.target > 0) & (sample.region == 2)
+    other = (sample.region == 2) & ~disease
+    wanted = disease if rng.random() < disease_share else other
+    candidates = next((np.flatnonzero(m) for m in (wanted, disease, other) if m.any()), None)
+    if candidates is None:
+        centre = tuple(n // 2 for n in sample.shape_zyx)
+    else:
+        centre = np.unravel_index(int(rng.choice(candidates)), sample.target.shape)[1:]
+    start = []
+    for middle, size, whole in zip(centre, patch_zyx, sample.shape_zyx, strict=True):
+        first = int(middle) - size // 2
+        # Inside where the sample is large enough, else centred on it: padding teaches nothing.
+        start.append(min(max(first, 0), whole - size) if whole >= size else (whole - size) // 2)
+    return Box((start[0], start[1], start[2]), tuple(s + n for s, n in zip(start, patch_zyx, strict=True)))  # type: ignore[arg-type]
+
+
+def _cut(array: NDArray, box: Box, fill: list[float] | None = None) -> NDArray[np.float32]:
+    out = np.zeros((len(array), *box.shape_zyx), dtype=np.float32)
+    if fill is not None:
+        out += np.array(fill, dtype=np.float32)[:, None, None, None]
+    inner = box.clipped(array.shape[1:])  # type: ignore[arg-type]
+    out[(slice(None), *inner.relative_to(box).slices)] = array[(slice(None), *inner.slices)]
+    return out
+
+
+def _warped(patch: Patch, matrix_xyz: NDArray, organ_channels: list[int]) -> Patch:
+    """Patch under a linear map about its centre; labels and targets by nearest neighbour."""
+    import torch
+
+    shape = patch.inputs.shape[1:]
+    # grid_sample's coordinates run from -1 to 1 per axis; the map acts on voxels.
+    half = np.array(shape[::-1], dtype=float) / 2
+    theta = np.zeros((1, 3, 4), dtype=np.float32)
+    theta[0, :, :3] = matrix_xyz * half[None, :] / half[:, None]
+    grid = torch.nn.functional.affine_grid(torch.from_numpy(theta), [1, 1, *shape], align_corners=False)
+
+    def sampled(array: NDArray[np.float32], mode: str) -> NDArray[np.float32]:
+        tensor: torch.Tensor = torch.nn.functional.grid_sample(
+            torch.from_numpy(array)[None], grid, mode=mode, padding_mode="zeros", align_corners=False
+        )
+        return np.asarray(tensor[0].numpy())
+
+    organs = np.array([i in organ_channels for i in range(len(patch.inputs))])
+    inputs = np.empty_like(patch.inputs)
+    if (~organs).any():  # PET is offset by -1: lift it so that the outside becomes air
+        inputs[~organs] = sampled(patch.inputs[~organs] + 1, "bilinear") - 1
+    labels = np.concatenate([patch.inputs[organs], patch.target, patch.region])
+    labels = sampled(labels, "nearest")
+    n, outputs = int(organs.sum()), len(patch.target)
+    inputs[organs] = labels[:n]
+    return Patch(inputs, labels[n : n + outputs], labels[n + outputs :])

@@ -1,0 +1,145 @@
+"""Training samples: what the network sees of a case, made once and kept on disk.
+
+Each case gives two samples, one per space (CDS report, section 2.2: "each
+epoch included each case twice as independent inputs, one registered to PSMA
+and one registered to FDG").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from deeppsma.box import IndexZyx
+from deeppsma.case import Case, load_case
+from deeppsma.channels import build_channels
+from deeppsma.errors import InputError
+from deeppsma.images import Volume
+from deeppsma.network import NetworkConfig
+from deeppsma.spaces import Space, build_spaces, pooled_maximum, resample
+from deeppsma.tracer import Tracer
+from deeppsma.box import Box
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One space of one case, on the network's working grid.
+
+    Parameters
+    ----------
+    inputs
+        [channel, z, y, x] float16, as the network gets them.
+    target
+        [output, z, y, x] uint8: 1 where disease. Next to the threshold, below
+        it, a voxel counts as its above-threshold neighbours do.
+    region
+        [output, z, y, x] uint8: 2 at or above the threshold, 1 next to it, 0
+        elsewhere.
+    """
+
+    inputs: NDArray[np.float16]
+    target: NDArray[np.uint8]
+    region: NDArray[np.uint8]
+
+    @property
+    def shape_zyx(self) -> IndexZyx:
+        """Voxels of the working grid."""
+        z, y, x = self.inputs.shape[1:]
+        return z, y, x
+
+
+def case_folders(data: Path) -> list[Path]:
+    """Cases of a cohort in the data set's layout, by name.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    folders = sorted(p for p in data.glob("train_*") if p.is_dir()) if data.is_dir() else []
+    if not folders:
+        raise InputError(data, "no train_XXXX folders", "give a folder in the data set's layout (deeppsma phantom makes one)")
+    return folders
+
+
+def cached_samples(folders: Iterable[Path], network: NetworkConfig, cache: Path) -> Iterator[list[Path]]:
+    """Make the samples of cases that have none yet; yields each case's files.
+
+    The cache is keyed by what shapes a sample: change the channels or the
+    working grid and new samples are made.
+    """
+    key = {k: asdict(network)[k] for k in ("channels", "outputs", "working_spacing_mm")}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    place = cache / digest
+    place.mkdir(parents=True, exist_ok=True)
+    for folder in folders:
+        done = place / f"{folder.name}.json"
+        if not done.exists():
+            names = []
+            for tracer, sample in make_samples(load_case(folder), network).items():
+                name = f"{folder.name}-{tracer}.npz"
+                np.savez(place / name, inputs=sample.inputs, target=sample.target, region=sample.region)
+                names.append(name)
+            done.write_text(json.dumps(names), encoding="utf-8")
+        yield [place / name for name in json.loads(done.read_text(encoding="utf-8"))]
+
+
+def load_sample(path: Path) -> Sample:
+    """Read a cached sample."""
+    with np.load(path, allow_pickle=False) as content:
+        return Sample(content["inputs"], content["target"], content["region"])
+
+
+def make_samples(case: Case, network: NetworkConfig) -> dict[Tracer, Sample]:
+    """Samples of a case, by fixed tracer.
+
+    Raises
+    ------
+    InputError
+        If the case has no truth.
+    """
+    truths = {}
+    for tracer in Tracer:
+        study = case.study(tracer)
+        if study.truth is None:
+            raise InputError(study.pet.path.parent, "no truth (TTB.nii.gz)", "training needs the data set's layout")
+        truths[tracer] = study.truth.read()
+    pets = {tracer: case.study(tracer).read_pet() for tracer in Tracer}
+    thresholds = {tracer: case.study(tracer).threshold_suv for tracer in Tracer}
+    organs = {tracer: case.study(tracer).read_organs() for tracer in Tracer}
+    samples = {}
+    for fixed, space in build_spaces(pets, thresholds, case.fdg_to_psma).items():
+        channels = build_channels(network, space, thresholds, organs, case.fdg_to_psma)
+        inputs = channels.window(Box.whole(channels.geometry.shape_zyx)).astype(np.float16)
+        targets, regions = [], []
+        for name in network.outputs:
+            tracer = Tracer(name)
+            truth = _on_space(truths[tracer], space, tracer, case)
+            hot = pooled_maximum(space.pet[tracer] >= np.float32(thresholds[tracer]), channels.block_zyx)
+            target, region = _at_threshold(pooled_maximum(truth, channels.block_zyx), hot)
+            targets.append(target)
+            regions.append(region)
+        samples[fixed] = Sample(inputs, np.stack(targets), np.stack(regions))
+    return samples
+
+
+def _on_space(truth: Volume, space: Space, tracer: Tracer, case: Case) -> NDArray[np.bool_]:
+    if tracer is space.fixed:
+        return np.asarray(truth.voxels[space.box.slices] > 0)
+    as_float = Volume((truth.voxels > 0).astype(np.float32), truth.geometry)
+    return np.asarray(resample(as_float, space.geometry, case.transform(space.fixed)) >= 0.5)
+
+
+def _at_threshold(disease: NDArray[np.bool_], hot: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Target and region of one output; see `Sample`."""
+    cube = np.ones((3, 3, 3), dtype=bool)
+    near = ndimage.binary_dilation(hot, cube)
+    target = np.where(hot, disease, ndimage.binary_dilation(disease & hot, cube))
+    return target.astype(np.uint8), (near.astype(np.uint8) + hot).astype(np.uint8)

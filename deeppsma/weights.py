@@ -1,0 +1,197 @@
+"""Frozen weights: safetensors beside a manifest, verified before they are used.
+
+A member is a folder with ``manifest.json`` and ``weights.safetensors``. The
+manifest says which network the weights belong to, how they were trained and
+what their SHA-256 is. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deeppsma.errors import WeightsError
+from deeppsma.network import NetworkConfig, build_network
+from deeppsma.resources import resources_folder
+
+if TYPE_CHECKING:
+    import torch
+
+MANIFEST_NAME, WEIGHTS_NAME = "manifest.json", "weights.safetensors"
+FORMAT = 1
+NOTICE = "Not for clinical use."
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network with its weights' place; the weights are read on demand.
+
+    Parameters
+    ----------
+    name
+        The folder's name.
+    folder
+        Where it lies.
+    network
+        The architecture.
+    sha256
+        Of the weights file.
+    training
+        Where the weights come from: settings, data, steps, figures.
+    """
+
+    name: str
+    folder: Path
+    network: NetworkConfig
+    sha256: str
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def trained_on(self) -> str:
+        """One line for reports: what the weights have seen."""
+        return str(self.training.get("data", "unknown data"))
+
+    def load(self) -> torch.nn.Module:
+        """Network with these weights, on the CPU, ready to infer.
+
+        Raises
+        ------
+        WeightsError
+            If the file is missing, damaged, not the one of the manifest, or
+            of another architecture.
+        """
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        path = self.folder / WEIGHTS_NAME
+        remedy = "copy the member's folder again, or train it again"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise WeightsError(path, f"not readable ({error.strerror})", remedy) from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise WeightsError(path, f"SHA-256 {found[:12]}..., the manifest says {self.sha256[:12]}...", remedy)
+        try:
+            state = load(content)
+        except (SafetensorError, ValueError) as error:
+            raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
+        network = build_network(self.network)
+        expected = network.state_dict()
+        wrong = sorted(set(expected) ^ set(state)) or [k for k, v in state.items() if v.shape != expected[k].shape]
+        if wrong:
+            raise WeightsError(path, f"not weights of this network (first difference: {wrong[0]})", remedy)
+        if any(not torch.isfinite(tensor).all() for tensor in state.values()):
+            raise WeightsError(path, "NaN or infinite weights", remedy)
+        network.load_state_dict({key: tensor.to(torch.float32) for key, tensor in state.items()})
+        return network.eval()
+
+
+@dataclass(frozen=True)
+class WeightsStore:
+    """Folders that hold members, first come first served.
+
+    Parameters
+    ----------
+    folders
+        Searched in order; one that is not there is skipped.
+    """
+
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def default(cls, first: Path | None = None) -> WeightsStore:
+        """The folder given, then the shipped weights.
+
+        Raises
+        ------
+        WeightsError
+            If ``first`` is given and holds no member.
+        """
+        shipped = resources_folder() / "weights"
+        if first is None:
+            return cls((shipped,))
+        if not cls((first,)).names():
+            raise WeightsError(first, "no member there", f"a member is a folder with {MANIFEST_NAME} and {WEIGHTS_NAME}")
+        return cls((first, shipped))
+
+    def names(self) -> list[str]:
+        """Names of all members."""
+        return sorted({path.parent.name for folder in self.folders for path in folder.glob(f"*/{MANIFEST_NAME}")})
+
+    def member(self, name: str) -> Member:
+        """The member of a name.
+
+        Raises
+        ------
+        WeightsError
+            If there is none, or its manifest makes no sense.
+        """
+        for folder in self.folders:
+            if (folder / name / MANIFEST_NAME).exists():
+                return read_member(folder / name)
+        there = ", ".join(self.names()) or "none"
+        raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
+
+
+def read_member(folder: Path) -> Member:
+    """Read a member's manifest.
+
+    Raises
+    ------
+    WeightsError
+        If it is broken, of another format, or describes no valid network.
+    """
+    path = folder / MANIFEST_NAME
+    remedy = "copy the member's folder again"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(path, f"not readable as JSON ({error})", remedy) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise WeightsError(path, f"not a manifest of format {FORMAT}", remedy)
+    try:
+        network = NetworkConfig.from_dict(content["network"])
+        sha256, training = content["sha256"], content["training"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise WeightsError(path, f"not a valid manifest ({error})", remedy) from None
+    return Member(folder.name, folder, network, str(sha256), dict(training))
+
+
+def write_member(
+    folder: Path, network: NetworkConfig, state: Mapping[str, torch.Tensor], training: dict[str, Any]
+) -> Member:
+    """Freeze weights in half precision, with their manifest.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    network
+        The architecture.
+    state
+        The network's state dict.
+    training
+        What the manifest says of the training; JSON values.
+    """
+    import torch
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save({key: tensor.detach().cpu().to(torch.float16).contiguous() for key, tensor in state.items()})
+    sha256 = hashlib.sha256(content).hexdigest()
+    (folder / WEIGHTS_NAME).write_bytes(content)
+    manifest = {
+        "format": FORMAT,
+        "notice": NOTICE,
+        "network": asdict(network),
+        "sha256": sha256,
+        "training": training,
+    }
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return Member(folder.name, folder, network, sha256, training)
