@@ -39,12 +39,12 @@ class Box:
         Box or None
             None where the mask is empty.
         """
-        in_z = mask.any(axis=(1, 2))
+        in_z = np.asarray(mask.any(axis=(1, 2)))
         if not in_z.any():
             return None
-        in_plane = mask.any(axis=0)
-        bounds = [_first_and_last(in_z), _first_and_last(in_plane.any(axis=1)), _first_and_last(in_plane.any(axis=0))]
-        return cls._from_bounds(bounds)
+        in_plane = np.asarray(mask.any(axis=0))
+        occupied = (in_z, np.asarray(in_plane.any(axis=1)), np.asarray(in_plane.any(axis=0)))
+        return cls._from_bounds([_first_and_last(axis) for axis in occupied])
 
     @classmethod
     def around_points(cls, index_zyx: ArrayLike) -> Box | None:

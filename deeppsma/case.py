@@ -138,7 +138,7 @@ def load_case(folder: Path | str) -> Case:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "give a platform input folder or a train_XXXX folder")
-    if (folder / Tracer.PSMA.title).is_dir() or (folder / Tracer.FDG.title).is_dir():
+    if (folder / Tracer.PSMA.upper()).is_dir() or (folder / Tracer.FDG.upper()).is_dir():
         case = _load_data_set(folder)
     else:
         case = _load_platform(folder)
@@ -177,7 +177,7 @@ def _load_platform(folder: Path) -> Case:
 
 def _load_data_set(folder: Path) -> Case:
     def of(tracer: Tracer) -> Study:
-        place = folder / tracer.title
+        place = folder / tracer.upper()
         files = {kind: place / f"{stem}.nii.gz" for kind, stem in _DATA_SET_NAMES.items()}
         if not files["pet"].is_file():
             raise InputError(files["pet"], "no such file", "a train_XXXX folder has PSMA/PET.nii.gz and FDG/PET.nii.gz")
@@ -191,7 +191,7 @@ def _load_data_set(folder: Path) -> Case:
             offered.get("truth"),
         )
 
-    transform_path = folder / Tracer.FDG.title / "rigid.tfm"
+    transform_path = folder / Tracer.FDG.upper() / "rigid.tfm"
     if not transform_path.is_file():
         raise InputError(transform_path, "no such file", "add the rigid transform with FDG fixed and PSMA moving")
     return Case(folder.resolve().name, of(Tracer.PSMA), of(Tracer.FDG), read_tfm(transform_path))

@@ -81,7 +81,10 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("out", type=Path, metavar="OUT", help="one folder per patient is made there")
     command.add_argument("--cases", type=int, default=1, help="how many (default 1)")
     command.add_argument("--seed", type=int, default=0, help="of the first patient (default 0)")
-    command.add_argument("--layout", choices=("platform", "train"), default="platform", help="folders as the platform's or the data set's")
+    layouts = ("platform", "train")
+    command.add_argument(
+        "--layout", choices=layouts, default="platform", help="as the platform's or the data set's folders"
+    )
     command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     command.add_argument("--no-ct", action="store_true", help="no CTs: quicker, enough for the CDS system")
     command.set_defaults(run=_phantom)
@@ -148,7 +151,7 @@ def _score(options: argparse.Namespace) -> None:
         if not found.geometry.same_grid(truth.geometry):
             raise InputError(truth.path, "not on the mask's grid", "give the truth of the case that was segmented")
         scores = score(found.read().voxels > 0, truth.read().voxels > 0, truth.geometry.voxel_volume_ml)
-        print(f"{tracer.title}: DSC {scores.dsc:.3f}, FPV {scores.fpv_ml:.2f} ml, FNV {scores.fnv_ml:.2f} ml")
+        print(f"{tracer.upper()}: DSC {scores.dsc:.3f}, FPV {scores.fpv_ml:.2f} ml, FNV {scores.fnv_ml:.2f} ml")
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -62,7 +62,8 @@ def plan_compute(wanted: str = "auto") -> tuple[ComputePlan, str | None]:
     if reason is None:
         return ComputePlan("cuda", "float16"), None
     if wanted == "cuda":
-        raise ConfigurationError("device", f"no GPU can be used ({reason})", "use --device cpu, or mend the GPU's set-up")
+        remedy = "use --device cpu, or mend the GPU's set-up"
+        raise ConfigurationError("device", f"no GPU can be used ({reason})", remedy)
     return cpu_plan(), f"GPU not used: {reason}" if is_there else None
 
 

@@ -74,10 +74,11 @@ def within_radius(mask: NDArray[np.bool_], spacing_zyx: VectorZyx, radius_mm: fl
     padded = np.pad(mask[around.slices], [(r + 1, r + 1) for r in reach])
     grown = padded.reshape(-1).copy()
     seeds = np.flatnonzero(_surface(padded))
-    for offset in _ball(spacing_zyx, radius_mm, reach) @ np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1]):
+    strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
+    for offset in _ball(spacing_zyx, radius_mm, reach) @ strides:
         grown[seeds + offset] = True
     box = around.grown((reach_z + 1, reach_y + 1, reach_x + 1))
-    inside = box.clipped(mask.shape)  # type: ignore[arg-type]
+    inside = box.clipped(mask.shape)
     out[inside.slices] = grown.reshape(padded.shape)[inside.relative_to(box).slices]
     return out
 

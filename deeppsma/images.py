@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from deeppsma.box import Box
 from deeppsma.errors import InputError
 from deeppsma.geometry import Geometry
+from deeppsma.integrity import missing_part
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+_COPY_AGAIN = "check that the file is whole, or copy it again"
 SUFFIXES = (".mha", ".tif", ".tiff", ".nii.gz", ".nii")
 
 
@@ -72,7 +74,7 @@ class ImageFile:
 
     path: Path
 
-    @cached_property
+    @property
     def geometry(self) -> Geometry:
         """Grid from the header alone; no voxel is decompressed.
 
@@ -82,6 +84,11 @@ class ImageFile:
             If the file is no image, has not three dimensions, several values
             per voxel, or a grid that makes no sense.
         """
+        return self._header[0]
+
+    @cached_property
+    def _header(self) -> tuple[Geometry, int]:
+        """Grid, and bits per stored voxel where the format's header tells (NIfTI; else 0)."""
         import SimpleITK as sitk
 
         reader = sitk.ImageFileReader()
@@ -97,9 +104,10 @@ class ImageFile:
             found = f"{reader.GetNumberOfComponents()} values per voxel"
             raise InputError(self.path, found, "give an image of one value per voxel")
         try:
-            return Geometry.from_sitk(reader)
+            geometry = Geometry.from_sitk(reader)
         except ValueError as error:
             raise InputError(self.path, str(error), "write the image again with a valid header") from None
+        return geometry, int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
 
     def read(self, dtype: type[np.float32] | type[np.uint8] | None = None) -> Volume:
         """Read the voxels.
@@ -116,7 +124,9 @@ class ImageFile:
         """
         import SimpleITK as sitk
 
-        geometry = self.geometry
+        geometry, bits = self._header
+        if lacking := missing_part(self.path, geometry.voxel_count * bits // 8):
+            raise InputError(self.path, f"not a readable image: {lacking}", _COPY_AGAIN)
         kind = sitk.sitkFloat32 if dtype is np.float32 else sitk.sitkUnknown
         try:
             image = sitk.ReadImage(str(self.path), kind)
@@ -130,7 +140,7 @@ class ImageFile:
     def _unreadable(self, error: RuntimeError) -> InputError:
         reason = [line.strip() for line in str(error).splitlines() if line.strip()]
         detail = reason[-1] if reason else "no reason given"
-        return InputError(self.path, f"not a readable image ({detail})", "check that the file is whole, or copy it again")
+        return InputError(self.path, f"not a readable image ({detail})", _COPY_AGAIN)
 
 
 def write_image(volume: Volume, path: Path, compress: bool = True) -> None:

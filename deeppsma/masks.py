@@ -45,7 +45,8 @@ def output_folder(out: Path) -> Iterator[Path]:
         staging.mkdir()
         _remove_result(out)
     except OSError as error:
-        raise OutputError(out, f"cannot be written to ({error.strerror})", "give a folder that this user may write to") from None
+        remedy = "give a folder that this user may write to"
+        raise OutputError(out, f"cannot be written to ({error.strerror})", remedy) from None
     try:
         yield staging
     finally:
@@ -91,7 +92,8 @@ def write_result(
     except (OSError, RuntimeError) as error:
         _remove_result(out)
         reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
-        raise OutputError(out, f"the result could not be written ({reason})", "check the folder's free space and rights") from None
+        remedy = "check the folder's free space and rights"
+        raise OutputError(out, f"the result could not be written ({reason})", remedy) from None
 
 
 def _publish(staging: Path, out: Path) -> list[Path]:

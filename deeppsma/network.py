@@ -63,15 +63,14 @@ class NetworkConfig:
             raise ValueError(f"channels must be named once each, not {self.channels}")
         if set(self.outputs) - {tracer.value for tracer in Tracer} or not self.outputs:
             raise ValueError(f"outputs must be tracers, not {self.outputs}")
-        if len(self.filters) != len(self.strides) or len(self.filters) < 3:
-            raise ValueError(f"{len(self.filters)} filters and {len(self.strides)} strides: need one of each a level")
+        if len(self.filters) != len(self.strides) or len(self.filters) < DEEP_SUPERVISION_HEADS + 2:
+            raise ValueError(f"{len(self.filters)} filters and {len(self.strides)} strides: need one a level, four levels or more")
         if tuple(self.strides[0]) != (1, 1, 1):
             raise ValueError(f"the first level keeps its resolution: strides 1, 1, 1, not {self.strides[0]}")
         if self.working_spacing_mm < 0 or self.organ_embedding < 0:
             raise ValueError("working spacing and organ embedding must not be negative")
-        for axis, (size, step) in enumerate(zip(self.patch_zyx, self.stride_zyx, strict=True)):
-            if size < step or size % step:
-                raise ValueError(f"patch {self.patch_zyx} on axis {axis} is no multiple of the network's {step}")
+        if not self.accepts(self.patch_zyx):
+            raise ValueError(f"patch {self.patch_zyx} is no multiple of the network's {self.stride_zyx}, or just that")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> NetworkConfig:
@@ -97,6 +96,12 @@ class NetworkConfig:
         for a, b, c in self.strides:
             z, y, x = z * a, y * b, x * c
         return z, y, x
+
+    def accepts(self, patch_zyx: IndexZyx) -> bool:
+        """Whether the network can run on a window: whole voxels, and more than one, on its deepest level."""
+        steps = self.stride_zyx
+        whole = all(size > 0 and size % step == 0 for size, step in zip(patch_zyx, steps, strict=True))
+        return whole and any(size > step for size, step in zip(patch_zyx, steps, strict=True))
 
     def needs(self, kind: str) -> bool:
         """Whether any channel is of a kind ("pet" or "organs")."""

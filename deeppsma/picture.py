@@ -58,7 +58,7 @@ def overview(
         truth = (truths or {}).get(tracer)
         image = _panel(pets[tracer], masks[tracer], BLACK_AT_THRESHOLDS[tracer] * thresholds[tracer], truth)
         volume_ml = float(masks[tracer].voxels.sum()) * masks[tracer].geometry.voxel_volume_ml
-        panels.append((f"{tracer.title}: {volume_ml:.1f} ml in the mask (SUV >= {thresholds[tracer]:.2f})", image))
+        panels.append((f"{tracer.upper()}: {volume_ml:.1f} ml in the mask (SUV >= {thresholds[tracer]:.2f})", image))
     width = max(sum(max(p.width, 300) for _, p in panels) + 3 * _GAP_PX, 640)
     canvas = Image.new("RGB", (width, max(p.height for _, p in panels) + _HEADER_PX + 2 * _GAP_PX), "white")
     draw = ImageDraw.Draw(canvas)
@@ -91,8 +91,9 @@ def _panel(pet: Volume, mask: Volume, black_suv: float, truth: Volume | None) ->
 def _projected(volume: Volume) -> NDArray:
     """Maximum along the patient's front-to-back axis: rows from head to foot, columns from his right to left."""
     voxels = volume.voxels
-    direction = np.abs(volume.geometry.direction_matrix)
-    if not np.array_equal(direction.argmax(axis=1), [0, 1, 2]) or (volume.geometry.direction_matrix.diagonal() < 0).any():
+    direction = volume.geometry.direction_matrix
+    upright = np.array_equal(np.abs(direction).argmax(axis=1), [0, 1, 2]) and (direction.diagonal() > 0).all()
+    if not upright:
         voxels = resample(volume, volume.geometry.axis_aligned(), labels=voxels.dtype == np.uint8)
     return np.asarray(voxels.max(axis=1)[::-1])
 

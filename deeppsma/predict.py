@@ -75,11 +75,12 @@ class Prediction:
             return out
 
         values = blend(self.windows, self.needed, len(self.config.outputs), run, skip)
-        return {tracer: self._at_native(values[self.config.outputs.index(tracer.value)], tracer) for tracer in self.wanted}
+        rows = {tracer: values[self.config.outputs.index(tracer.value)] for tracer in self.wanted}
+        return {tracer: self._at_native(row, tracer) for tracer, row in rows.items()}
 
     def holds_needed(self, window: Box) -> bool:
         """Whether a window is run, or skipped."""
-        return bool(self.needed[window.clipped(self.needed.shape).slices].any())  # type: ignore[arg-type]
+        return bool(self.needed[window.clipped(self.needed.shape).slices].any())
 
     def _at_native(self, values: NDArray[np.float32], tracer: Tracer) -> NDArray[np.float32]:
         native = self.space.needed[tracer]
@@ -186,12 +187,15 @@ def predict(
     raise MemoryError(reason)
 
 
-def _attempts(prediction: Prediction, plan: ComputePlan, overlap: float) -> Iterator[tuple[ComputePlan, Prediction, str]]:
+def _attempts(
+    prediction: Prediction, plan: ComputePlan, overlap: float
+) -> Iterator[tuple[ComputePlan, Prediction, str]]:
     yield plan, prediction, "as planned"
     step = prediction.config.stride_zyx
     z, y, x = (max(s, n // 2 // s * s) for n, s in zip(prediction.config.patch_zyx, step, strict=True))
-    smaller = replace(prediction, windows=plan_windows(prediction.needed.shape, (z, y, x), overlap))  # type: ignore[arg-type]
-    yield plan, smaller, f"windows of {(z, y, x)}"
+    if prediction.config.accepts((z, y, x)):
+        smaller = replace(prediction, windows=plan_windows(prediction.needed.shape, (z, y, x), overlap))
+        yield plan, smaller, f"windows of {(z, y, x)}"
     if plan.device != "cpu":
         yield cpu_plan(), prediction, "on the CPU"
 

@@ -85,9 +85,9 @@ def load_recipe(name: str) -> Recipe:
         If there is none of that name, or a value makes no sense.
     """
     path, content = read_toml("recipes", name)
+    if unknown := set(content) - ({field.name for field in fields(Recipe)} - {"name"}):
+        raise ConfigurationError(path, f"unknown keys {sorted(unknown)}", "mend the recipe")
     try:
-        if unknown := set(content) - {field.name for field in fields(Recipe)} | ({"name"} & set(content)):
-            raise ValueError(f"unknown keys {sorted(unknown)}")
         growing = content.pop("growing", None)
         if growing is not None:
             growing = Growing(float(growing["radius_mm"]), tuple(growing.get("kept_organs", ())))

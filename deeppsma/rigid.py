@@ -139,7 +139,8 @@ def read_tfm(path: Path) -> RigidTransform:
         linear = transform.Downcast()
         rotation, translation, centre = linear.GetMatrix(), linear.GetTranslation(), linear.GetCenter()
     except (RuntimeError, AttributeError) as error:
-        raise InputError(path, f"not a rigid ITK transform ({_first_line(error)})", "give an Euler3DTransform") from None
+        found = f"not a rigid ITK transform ({_last_line(error)})"
+        raise InputError(path, found, "give an Euler3DTransform") from None
     return _checked(np.array(rotation).reshape(3, 3), np.array(translation), np.array(centre), path)
 
 
@@ -161,6 +162,6 @@ def _checked(rotation: NDArray, translation: NDArray, centre: NDArray, where: Pa
         raise InputError(where, str(error), "give a rigid transform (rotation and translation only)") from None
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines else type(error).__name__

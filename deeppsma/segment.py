@@ -125,7 +125,8 @@ def _member_names(recipe: Recipe, store: WeightsStore) -> Iterable[str]:
     if recipe.members != (ALL_MEMBERS,):
         return recipe.members
     if not store.names():
-        raise ConfigurationError(recipe.name, "no weights to average", "train some, or give their folder with --weights")
+        remedy = "train some, or give their folder with --weights"
+        raise ConfigurationError(recipe.name, "no weights to average", remedy)
     return store.names()
 
 
@@ -140,7 +141,7 @@ def _read_organs(case: Case, recipe: Recipe, members: list[Member], run: _Run) -
             out[tracer] = case.study(tracer).read_organs()
             if out[tracer] is None:
                 effects = ["the network sees no organs"] * feeds + ["growing spares no organ"] * keeps
-                run.fallbacks.append(f"no {tracer.title} organ map: {', '.join(effects)}")
+                run.fallbacks.append(f"no {tracer.upper()} organ map: {', '.join(effects)}")
     return out
 
 
@@ -205,22 +206,18 @@ def _mask(
         return _grown(mask, spaces[tracer], organs[tracer], recipe.growing)
 
 
-def _grown(
-    mask: NDArray[np.bool_], space: Space, organs: Volume | None, growing: Growing
-) -> NDArray[np.bool_]:
+def _grown(mask: NDArray[np.bool_], space: Space, organs: Volume | None, growing: Growing) -> NDArray[np.bool_]:
     around = Box.around_mask(mask)
     if around is None:
         return mask
     reach = tuple(int(growing.radius_mm / s) + 2 for s in space.geometry.spacing_zyx)
-    box = around.grown((reach[0], reach[1], reach[2])).clipped(mask.shape)  # type: ignore[arg-type]
+    box = around.grown((reach[0], reach[1], reach[2])).clipped(mask.shape)
     kept = np.zeros(box.shape_zyx, dtype=bool)
     if organs is not None and growing.kept_organs:
         labels = resample(organs, space.geometry.cropped(box), labels=True)
         kept = np.isin(labels, growing.kept_organs)
     out = mask.copy()
-    out[box.slices] = grow(
-        mask[box.slices], space.hot[box.slices], space.geometry.spacing_zyx, growing.radius_mm, kept
-    )
+    out[box.slices] = grow(mask[box.slices], space.hot[box.slices], space.geometry.spacing_zyx, growing.radius_mm, kept)
     return out
 
 

@@ -119,7 +119,7 @@ def _listed(listing: Path) -> list[tuple[Socket, str, Any]]:
         raise InputError(listing, f"not readable as JSON ({error})", remedy) from None
     if not isinstance(entries, list):
         raise InputError(listing, f"a {type(entries).__name__} instead of a list", remedy)
-    out = []
+    out: list[tuple[Socket, str, Any]] = []
     for entry in entries:
         interface = entry.get("interface") if isinstance(entry, dict) else None
         slug = interface.get("slug") if isinstance(interface, dict) else None

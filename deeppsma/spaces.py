@@ -94,10 +94,9 @@ def build_spaces(
         for points in mapped_indices(hot[moving], pets[moving].geometry, full, to_fixed):
             chunk = Box.around_points(points)
             mapped = chunk if mapped is None else mapped.union(chunk)
-        if own is None and mapped is None:
-            continue
         box = own.union(mapped) if own is not None else mapped
-        assert box is not None
+        if box is None:
+            continue
         box = box.grown((MARGIN_VOXELS,) * 3).clipped(full.shape_zyx)
         if box.size == 0:
             continue
@@ -163,13 +162,15 @@ def mark_corners(mask: NDArray[np.bool_], index_zyx: NDArray[np.float64]) -> Non
     and before it in another, so a hair's breadth counts as both.
     """
     hair = 1e-6
-    low = np.floor(index_zyx - hair).astype(np.int64)
-    high = np.floor(index_zyx + hair).astype(np.int64) + 1
-    for picks in np.ndindex(2, 2, 2):
-        corner = np.where(np.array(picks, dtype=bool), high, low)
-        inside = ((corner >= 0) & (corner < mask.shape)).all(axis=1)
-        z, y, x = corner[inside].T
-        mask[z, y, x] = True
+    first = np.floor(index_zyx - hair).astype(np.int64)
+    last = np.floor(index_zyx + hair).astype(np.int64) + 1  # first + 1, or first + 2 on a voxel's centre
+    on_centre = (last - first == 2).any(axis=1)
+    for size, rows in ((2, slice(None)), (3, on_centre)):
+        for step in np.ndindex(size, size, size):
+            corner = first[rows] + step
+            inside = ((corner >= 0) & (corner < mask.shape) & (corner <= last[rows])).all(axis=1)
+            z, y, x = corner[inside].T
+            mask[z, y, x] = True
 
 
 def resample(volume: Volume, grid: Geometry, transform: RigidTransform | None = None, labels: bool = False) -> NDArray:
@@ -214,9 +215,8 @@ def _around(volume: Volume, grid: Geometry, transform: RigidTransform | None) ->
     """Part of an image that a grid can see: what lies outside is not copied."""
     world = grid.corners_world() if transform is None else transform.apply(grid.corners_world())
     seen = Box.around_points(volume.geometry.world_to_index(world))
-    assert seen is not None
-    box = seen.grown((2, 2, 2)).clipped(volume.geometry.shape_zyx)
-    if box.size == 0:
+    box = seen.grown((2, 2, 2)).clipped(volume.geometry.shape_zyx) if seen is not None else None
+    if box is None or box.size == 0:
         return None
     return Volume(volume.voxels[box.slices], volume.geometry.cropped(box))
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Tracer(StrEnum):
-    """PSMA ligand or FDG."""
+    """PSMA ligand or FDG; ``upper()`` is how text and the data set's folders write it."""
 
     PSMA = "psma"
     FDG = "fdg"
@@ -15,8 +15,3 @@ class Tracer(StrEnum):
     def other(self) -> Tracer:
         """The tracer of the case's other session."""
         return Tracer.FDG if self is Tracer.PSMA else Tracer.PSMA
-
-    @property
-    def title(self) -> str:
-        """How the tracer is written in text and in folder names of the data set."""
-        return self.value.upper()

@@ -117,7 +117,8 @@ class WeightsStore:
         if first is None:
             return cls((shipped,))
         if not cls((first,)).names():
-            raise WeightsError(first, "no member there", f"a member is a folder with {MANIFEST_NAME} and {WEIGHTS_NAME}")
+            remedy = f"a member is a folder with {MANIFEST_NAME} and {WEIGHTS_NAME}"
+            raise WeightsError(first, "no member there", remedy)
         return cls((first, shipped))
 
     def names(self) -> list[str]:

@@ -118,7 +118,7 @@ def _picked(
 ) -> Iterator[tuple[Box, NDArray[np.int64], NDArray[np.int64]]]:
     """Each window with its needed voxels: their places in ``flat`` and in the window."""
     for window in windows:
-        inner = window.clipped(needed.shape)  # type: ignore[arg-type]
+        inner = window.clipped(needed.shape)
         inside = np.argwhere(needed[inner.slices])
         rows = np.searchsorted(flat, np.ravel_multi_index((inside + inner.start_zyx).T, needed.shape))
         local = np.ravel_multi_index((inside + inner.relative_to(window).start_zyx).T, window.shape_zyx)

@@ -1,0 +1,1 @@
+"""Synthetic patients with both tracers, for training, tests and demonstrations."""

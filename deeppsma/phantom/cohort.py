@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from deeppsma.images import Volume, write_image
 from deeppsma.phantom.patient import Patient, PhantomOptions, draw_patient
 from deeppsma.rigid import write_tfm
-from deeppsma.sockets import ORGANS, CT, PET, REGISTRATION, SOCKETS, THRESHOLD
+from deeppsma.sockets import CT, ORGANS, PET, REGISTRATION, SOCKETS, THRESHOLD
 from deeppsma.tracer import Tracer
 
 LAYOUTS = ("platform", "train")
@@ -44,7 +44,7 @@ class CohortPlan:
     cases: int = 1
     seed: int = 0
     layout: str = "platform"
-    options: PhantomOptions = PhantomOptions()
+    options: PhantomOptions = field(default_factory=PhantomOptions)
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
@@ -147,13 +147,13 @@ def _write_platform(patient: Patient, folder: Path) -> None:
 def _write_train(patient: Patient, folder: Path) -> None:
     names = {PET: "PET", CT: "CT", ORGANS: "totseg_24", "truth": "TTB"}
     for tracer in Tracer:
-        (folder / tracer.title).mkdir()
+        (folder / tracer.upper()).mkdir()
         for kind, volume in _volumes(patient, tracer).items():
-            write_image(volume, folder / tracer.title / f"{names[kind]}.nii.gz")
+            write_image(volume, folder / tracer.upper() / f"{names[kind]}.nii.gz")
         threshold = patient.sessions[tracer].pet.threshold_suv
-        _write_json(folder / tracer.title / "threshold.json", {"suv_threshold": threshold})
-    write_tfm(patient.fdg_to_psma, folder / Tracer.FDG.title / "rigid.tfm")
-    write_tfm(patient.fdg_to_psma.inverse(), folder / Tracer.PSMA.title / "rigid.tfm")
+        _write_json(folder / tracer.upper() / "threshold.json", {"suv_threshold": threshold})
+    write_tfm(patient.fdg_to_psma, folder / Tracer.FDG.upper() / "rigid.tfm")
+    write_tfm(patient.fdg_to_psma.inverse(), folder / Tracer.PSMA.upper() / "rigid.tfm")
 
 
 def _write_json(path: Path, content: Any) -> None:

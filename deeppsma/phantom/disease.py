@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,10 +134,26 @@ def draw_pitfalls(parts: list[Part], point_in: PointIn, rng: np.random.Generator
             suv = {Tracer.PSMA: rng.uniform(0.8, 1.8), Tracer.FDG: rng.uniform(2.5, 5)}
             blob = _blob((rng.choice([-1, 1]) * x, y, z), rng.uniform(0.8, 4), rng)
             foci.append(Focus(f"degenerative {site}", (blob,), suv, False))
+    foci += _diffuse(parts, rng)
     if rng.random() < 0.06:
         drawn = _draw_places({"colon_ascending": 1, "colon_sigmoid": 1}, names, point_in, 1, rng)
         suv = {Tracer.PSMA: 1.5, Tracer.FDG: rng.uniform(5, 12)}
         foci += [Focus("colonic adenoma", (_blob(point, 1.5, rng),), suv, False) for _, point in drawn]
+    return foci
+
+
+def _diffuse(parts: list[Part], rng: np.random.Generator) -> list[Focus]:
+    """FDG in whole structures: tense muscles, and the bowel of men on metformin."""
+    foci = []
+    if rng.random() < 0.15:
+        prefix = str(rng.choice(["iliopsoas", "autochthon", "gluteus_maximus", "gluteus_minimus"]))
+        suv = {Tracer.PSMA: 0.6, Tracer.FDG: float(rng.uniform(2, 6))}
+        foci += [Focus(f"tense {p.name}", p.shapes, suv, False) for p in parts if p.name.startswith(prefix)]
+    if rng.random() < 0.2:
+        for part in parts:
+            if part.name.startswith("colon") or (part.name == "small_bowel" and rng.random() < 0.3):
+                suv = {Tracer.PSMA: 1.5, Tracer.FDG: float(rng.uniform(2.5, 10))}
+                foci.append(Focus(f"diffuse {part.name}", part.shapes, suv, False))
     return foci
 
 
@@ -172,7 +188,7 @@ def _count(rng: np.random.Generator, median: float, log_sd: float, most: int) ->
 
 
 def _draw_places(
-    sites: dict[str, float], names: list[str], point_in: PointIn, count: int, rng: np.random.Generator
+    sites: Mapping[str, float], names: list[str], point_in: PointIn, count: int, rng: np.random.Generator
 ) -> list[tuple[str, tuple[float, float, float]]]:
     weights = np.array(list(sites.values()), dtype=float)
     places = []

@@ -29,6 +29,8 @@ from deeppsma.tracer import Tracer
 
 #: Voxel of the scene, mm: finer than any scanner resolves, coarse enough for a second's painting.
 SCENE_SPACING_MM = 2.5
+#: Share of parts that the organ map lacks.
+MISSED_SHARE = 0.02
 _SCENE_BOX_MM = ((-265.0, 265.0), (-140.0, 145.0), (-290.0, 930.0))
 
 
@@ -140,7 +142,7 @@ def draw_patient(
             *viscera.trunk(arms_up[tracer]),
             *viscera.muscles(spine),
             *viscera.chest(spine, sizes),
-            *viscera.abdomen(spine, sizes, gut_rng),
+            *viscera.abdomen(sizes, gut_rng),
             *viscera.pelvis(sizes, float(np.clip(bladder_ml, 30, 450)), session_rng),
             *bones,
             *viscera.glands(),
@@ -157,9 +159,7 @@ def draw_patient(
         sessions[tracer] = _scan(
             tracer, scenes[tracer], frame, foci, psma_volume_ml, scanners[tracer], options, session_rng
         )
-    true_map = _compose(
-        sessions[Tracer.PSMA].patient_from_scanner.inverse(), sessions[Tracer.FDG].patient_from_scanner
-    )
+    true_map = _compose(sessions[Tracer.PSMA].patient_from_scanner.inverse(), sessions[Tracer.FDG].patient_from_scanner)
     error_rng = np.random.default_rng([seed, 30])
     error = _rigid(error_rng.normal(0, 0.4, 3), error_rng.normal(0, 2.0, 3), (0.0, 0.0, 300.0))
     card = _card(seed, height_mm, girth, sizes, arms_up, sessions, foci)
@@ -226,8 +226,10 @@ def _scan(
     turn, shift = rng.normal(0, 1.5, 3), rng.normal(0, (8, 8, 15), 3)
     scanner_from_patient = _rigid(turn, shift, (0.0, 0.0, 300.0))
     patient_from_scanner = scanner_from_patient.inverse()
-    top = (905 + 12) * frame.scale_xyz[2] + shift[2]
-    bottom = float(rng.normal(-215, 20)) * frame.scale_xyz[2] + shift[2]
+    # From above the head to mid-thigh; some departments start at the chin or the base of the skull.
+    crown = float(rng.uniform(690, 780)) if rng.random() < 0.15 else 917.0
+    top = crown * frame.scale_xyz[2] + shift[2]
+    bottom = float(rng.normal(-200, 30)) * frame.scale_xyz[2] + shift[2]
     grid = pet_geometry(scanner, (bottom, top), rng.normal(0, 5, 3))
     labels = scene.labels()
     noise_cov = scanner.noise_cov * (1.4 if tracer is Tracer.PSMA else 1.0) * float(rng.lognormal(0, 0.15))
@@ -244,12 +246,20 @@ def _scan(
         rng,
     )
     organ_geometry = ct_geometry(scanner, grid) if options.with_ct else _own_grid(grid)
-    organ_labels = image_organs(scene.geometry, labels, organ_geometry, patient_from_scanner)
+    seen = _as_segmented(scene, rng)
+    organ_labels = image_organs(scene.geometry, seen, organ_geometry, patient_from_scanner)
     ct = None
     if options.with_ct:
         hu = scene.lookup(hounsfield([part.tissue for part in scene.parts]), -1000.0).astype(np.float32)
         ct = image_ct(scene.geometry, hu, organ_geometry, patient_from_scanner, rng)
     return Session(pet, organ_labels, organ_geometry, ct, scanner, patient_from_scanner)
+
+
+def _as_segmented(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Labels as a segmenter gives them: now and then it misses a part."""
+    labels = np.array([part.label for part in scene.parts], dtype=np.uint8)
+    labels[rng.random(len(labels)) < MISSED_SHARE] = 0
+    return scene.lookup(labels, 0)
 
 
 def _add(activity: NDArray[np.float32], frame: Frame, focus: Focus, tracer: Tracer) -> None:

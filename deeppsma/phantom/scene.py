@@ -68,9 +68,7 @@ class Frame:
     scale_xyz: tuple[float, float, float]
 
     @classmethod
-    def draw(
-        cls, geometry: Geometry, scale_xyz: tuple[float, float, float], rng: np.random.Generator
-    ) -> Frame:
+    def draw(cls, geometry: Geometry, scale_xyz: tuple[float, float, float], rng: np.random.Generator) -> Frame:
         """A frame with the patient's own smooth warp (some mm, at 100 mm)."""
         z0, y0, x0 = (
             (geometry.origin_xyz[2 - i] + geometry.spacing_zyx[i] * np.arange(geometry.shape_zyx[i])).astype(np.float32)

@@ -55,7 +55,7 @@ class Ellipsoid:
         if any(self.turn_deg):
             turn = rotation_matrix(self.turn_deg).T.astype(np.float32)
             d = [turn[i, 0] * d[0] + turn[i, 1] * d[1] + turn[i, 2] * d[2] for i in range(3)]
-        total: Points = np.zeros((), np.float32)  # type: ignore[assignment]
+        total: Points = np.zeros((), np.float32)
         for component, semi in zip(d, self.semi_xyz, strict=True):
             squared = (component / np.float32(semi)) ** 2
             total = total + (squared if self.power == 2 else squared ** (self.power // 2))
@@ -169,9 +169,9 @@ class Part:
     roughness: float = 0.12
 
 
-def rotation_matrix(turn_deg: Sequence[float]) -> NDArray[np.float64]:
+def rotation_matrix(turn_deg: ArrayLike) -> NDArray[np.float64]:
     """Rotation about x, then y, then z; degrees."""
-    a, b, c = np.deg2rad(turn_deg)
+    a, b, c = np.deg2rad(np.asarray(turn_deg, dtype=float))
     rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
     ry = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
     rz = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])

@@ -55,11 +55,9 @@ def trunk(arms_up: bool) -> list[Part]:
         Tube.along([(0, 15, 560), (0, 8, 720)], [78, 60]),
         Ellipsoid((0, 0, 790), (80, 99, 116)),
     )
-    legs = tuple(
-        Tube.along([(s * 100, 5, -20), (s * 98, 5, -180), (s * 92, 0, -400)], [96, 86, 70]) for s in (1, -1)
-    )
+    legs = tuple(Tube.along([(s * 100, 5, -20), (s * 98, 5, -180), (s * 92, 0, -400)], [96, 86, 70]) for s in (1, -1))
     arms = tuple(Tube.along(arm_line(s, arms_up), [56, 48, 42]) for s in (1, -1))
-    flesh = (
+    flesh: tuple[Shape, ...] = (
         Ellipsoid((0, 5, 40), (168, 100, 140), power=4),
         Ellipsoid((0, 3, 210), (150, 96, 165), power=4),
         Ellipsoid((0, 3, 420), (160, 103, 180), power=4),
@@ -157,13 +155,14 @@ def chest(spine: Spine, sizes: Sizes) -> list[Part]:
     return parts
 
 
-def abdomen(spine: Spine, sizes: Sizes, rng: np.random.Generator) -> list[Part]:
+def abdomen(sizes: Sizes, rng: np.random.Generator) -> list[Part]:
     """Liver, spleen, kidneys, glands and gut, with a gut of the man's own."""
     liver = _sized(Ellipsoid((-80, -2, 338), (74, 72, 72)), sizes.liver_ml * 0.85)
     left_lobe = _sized(Ellipsoid((-8, -42, 352), (72, 36, 36)), sizes.liver_ml * 0.2)
+    stomach = Ellipsoid((58, -38, 335), (42, 36, 58), (0, -25, 0))
     spleen = _sized(Ellipsoid((108, 46, 350), (28, 40, 50), (0, 20, 0)), sizes.spleen_ml)
     parts = [
-        Part("stomach", "stomach", organs.STOMACH, (Ellipsoid((58, -38, 335), (42, 36, 58), (0, -25, 0)),), "breathing"),
+        Part("stomach", "stomach", organs.STOMACH, (stomach,), "breathing"),
         Part("small_bowel", "jejunum", organs.SMALL_BOWEL, tuple(_bowel_loops(rng)), roughness=0.2),
         *_colon(rng),
         Part("liver", "liver", organs.LIVER, (liver, left_lobe), "breathing"),
@@ -206,11 +205,16 @@ def _bowel_loops(rng: np.random.Generator) -> list[Shape]:
 def _colon(rng: np.random.Generator) -> list[Part]:
     sag = rng.uniform(-30, 15)
     ascending = [(-100, 5, 85), (-112, 12, 180), (-110, 5, 262)]
-    transverse = [(-110, 5, 262), (-50, -68, 258 + sag), (40, -70, 268 + sag), (108, -5, 305)]
+    transverse: list[tuple[float, float, float]] = [(-110, 5, 262), (-50, -68, 258 + sag), (40, -70, 268 + sag), (108, -5, 305)]
     descending = [(108, -5, 305), (118, 30, 220), (112, 22, 115)]
     sigmoid = [(112, 22, 115), (78, 0, 72), (30, 10 + rng.normal(0, 8), 78), (8, 42, 55)]
     rectum = [(8, 42, 55), (0, 55, 15), (0, 45, -45)]
-    courses = {"ascending": ascending, "transverse": transverse, "descending": descending, "sigmoid": sigmoid}
+    courses: dict[str, list[tuple[float, float, float]]] = {
+        "ascending": ascending,
+        "transverse": transverse,
+        "descending": descending,
+        "sigmoid": sigmoid,
+    }
     parts = [
         Part(f"colon_{name}", f"colon_{name}", organs.COLON, tuple(Tube.along(line, 18).pieces()), roughness=0.2)
         for name, line in courses.items()
@@ -240,7 +244,8 @@ def pelvis(sizes: Sizes, bladder_ml: float, rng: np.random.Generator) -> list[Pa
             i, t = int(share), share % 1
             here = course[i] * (1 - t) + course[i + 1] * t
             there = here + (course[i + 1] - course[i]) * min(0.25, 1 - t)
-            parts.append(Part(f"ureter_bead_{word}_{bead}", "ureter_urine", 0, (Tube.along([here, there], 3.2),)))
+            drop = Tube.along(np.stack([here, there]), 3.2)
+            parts.append(Part(f"ureter_bead_{word}_{bead}", "ureter_urine", 0, (drop,)))
         parts.append(Part(f"testis_{word}", "testis", 0, (Ellipsoid((side * 18, -62, -110), (13, 15, 20)),)))
     return parts
 

@@ -1,0 +1,1 @@
+"""From cohorts to frozen weights."""

@@ -76,6 +76,7 @@ class TrainingConfig:
         if unknown := set(content) - {field.name for field in fields(cls)}:
             raise ValueError(f"unknown keys {sorted(unknown)}")
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+            return cls(**values)
         except TypeError as error:
             raise ValueError(str(error)) from None

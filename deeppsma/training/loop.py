@@ -121,7 +121,7 @@ def _step(run: TrainingRun, network: torch.nn.Module, optimiser: torch.optim.Opt
         heads = network(inputs)
     loss = supervised_loss(heads, target, region, run.config.loss_where)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
     optimiser.step()
     return float(loss.detach())

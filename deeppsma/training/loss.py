@@ -8,9 +8,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def supervised_loss(
-    heads: torch.Tensor, target: torch.Tensor, region: torch.Tensor, where: str
-) -> torch.Tensor:
+def supervised_loss(heads: torch.Tensor, target: torch.Tensor, region: torch.Tensor, where: str) -> torch.Tensor:
     """Weighted mean of `dice_ce` over the deep-supervision heads (weights 0.5^i).
 
     Parameters

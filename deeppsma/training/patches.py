@@ -42,7 +42,7 @@ def draw_patch(
     )
     kind = str(rng.choice(config.augmentations))
     if kind == "flip":
-        axes = ["zyx".index(axis) + 1 for axis in config.flip_axes if rng.random() < 0.5]
+        axes = tuple("zyx".index(axis) + 1 for axis in config.flip_axes if rng.random() < 0.5)
         return Patch(*(np.flip(a, axes).copy() for a in (patch.inputs, patch.target, patch.region)))
     if kind == "rotate":
         limit = config.rotate_deg
@@ -59,22 +59,24 @@ def _draw_box(sample: Sample, patch_zyx: IndexZyx, disease_share: float, rng: np
     wanted = disease if rng.random() < disease_share else other
     candidates = next((np.flatnonzero(m) for m in (wanted, disease, other) if m.any()), None)
     if candidates is None:
-        centre = tuple(n // 2 for n in sample.shape_zyx)
+        centre = [n // 2 for n in sample.shape_zyx]
     else:
-        centre = np.unravel_index(int(rng.choice(candidates)), sample.target.shape)[1:]
+        centre = [int(i) for i in np.unravel_index(int(rng.choice(candidates)), sample.target.shape)[1:]]
     start = []
     for middle, size, whole in zip(centre, patch_zyx, sample.shape_zyx, strict=True):
-        first = int(middle) - size // 2
+        first = middle - size // 2
         # Inside where the sample is large enough, else centred on it: padding teaches nothing.
         start.append(min(max(first, 0), whole - size) if whole >= size else (whole - size) // 2)
-    return Box((start[0], start[1], start[2]), tuple(s + n for s, n in zip(start, patch_zyx, strict=True)))  # type: ignore[arg-type]
+    (z, y, x), (nz, ny, nx) = start, patch_zyx
+    return Box((z, y, x), (z + nz, y + ny, x + nx))
 
 
 def _cut(array: NDArray, box: Box, fill: list[float] | None = None) -> NDArray[np.float32]:
     out = np.zeros((len(array), *box.shape_zyx), dtype=np.float32)
     if fill is not None:
         out += np.array(fill, dtype=np.float32)[:, None, None, None]
-    inner = box.clipped(array.shape[1:])  # type: ignore[arg-type]
+    nz, ny, nx = array.shape[1:]
+    inner = box.clipped((nz, ny, nx))
     out[(slice(None), *inner.relative_to(box).slices)] = array[(slice(None), *inner.slices)]
     return out
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from deeppsma.box import IndexZyx
+from deeppsma.box import Box, IndexZyx
 from deeppsma.case import Case, load_case
 from deeppsma.channels import build_channels
 from deeppsma.errors import InputError
@@ -25,7 +25,6 @@ from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
 from deeppsma.spaces import Space, build_spaces, pooled_maximum, resample
 from deeppsma.tracer import Tracer
-from deeppsma.box import Box
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ def case_folders(data: Path) -> list[Path]:
     """
     folders = sorted(p for p in data.glob("train_*") if p.is_dir()) if data.is_dir() else []
     if not folders:
-        raise InputError(data, "no train_XXXX folders", "give a folder in the data set's layout (deeppsma phantom makes one)")
+        remedy = "give a folder in the data set's layout; 'deeppsma phantom --layout train' makes one"
+        raise InputError(data, "no train_XXXX folders", remedy)
     return folders
 
 

@@ -1,0 +1,81 @@
+"""Both spaces on grids small enough to solve by hand."""
+
+import numpy as np
+import pytest
+
+from deeppsma.box import Box
+from deeppsma.fusion import fuse, mean_logits, wanted_tracers
+from deeppsma.geometry import Geometry
+from deeppsma.rigid import RigidTransform
+from deeppsma.spaces import Space
+from deeppsma.tracer import Tracer
+
+# One line of 5 voxels, 2 mm, in each space; PSMA space lies 1 mm (half a voxel) along x.
+GRID = Geometry((1, 1, 5), (2.0, 2.0, 2.0))
+HALF = RigidTransform(translation_xyz=(1.0, 0.0, 0.0))
+
+
+def line(*values):
+    return np.array(values).reshape(1, 1, 5)
+
+
+def space(fixed, hot):
+    everywhere = np.ones((1, 1, 5), bool)
+    pet = {tracer: np.zeros((1, 1, 5), np.float32) for tracer in Tracer}
+    return Space(fixed, GRID, Box.whole(GRID.shape_zyx), GRID, pet, {fixed: hot.astype(bool), fixed.other: everywhere})
+
+
+def logits(space, **found):
+    """+1 where disease was found, -1 elsewhere, at the needed voxels."""
+    return {
+        Tracer(name): np.where(mask[space.needed[Tracer(name)]], 1.0, -1.0).astype(np.float32)
+        for name, mask in found.items()
+    }
+
+
+def test_bothways_by_hand():
+    fdg, psma = space(Tracer.FDG, line(0, 1, 1, 1, 1)), space(Tracer.PSMA, line(0, 0, 0, 0, 0))
+    own = line(0, 0, 0, 0, 1).astype(bool)
+    # In PSMA space FDG disease was found at voxel 1 (2 mm). FDG voxels at 0 and 2 mm map to 1 and 3 mm: both touch it.
+    across = line(0, 1, 0, 0, 0).astype(bool)
+    answers = {
+        Tracer.FDG: logits(fdg, fdg=own, psma=own),
+        Tracer.PSMA: logits(psma, fdg=across, psma=line(0, 0, 0, 0, 0).astype(bool)),
+    }
+    spaces = {Tracer.FDG: fdg, Tracer.PSMA: psma}
+    # Voxel 0 is touched but below threshold; voxel 1 joins; voxel 4 is FDG space's own.
+    assert fuse("bothways", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [False, True, False, False, True]
+    assert fuse("single", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [False, False, False, False, True]
+
+
+def test_bothways_the_other_way_by_hand():
+    fdg, psma = space(Tracer.FDG, line(0, 0, 0, 0, 0)), space(Tracer.PSMA, line(1, 1, 1, 1, 1))
+    nothing = line(0, 0, 0, 0, 0).astype(bool)
+    across = line(0, 0, 1, 0, 0).astype(bool)  # found in FDG space at 4 mm: PSMA's 5 mm, between voxels 2 and 3
+    answers = {Tracer.FDG: logits(fdg, psma=across), Tracer.PSMA: logits(psma, psma=nothing)}
+    out = fuse("bothways", Tracer.PSMA, {Tracer.FDG: fdg, Tracer.PSMA: psma}, answers, HALF)
+    assert out.ravel().tolist() == [False, False, True, True, False]
+
+
+def test_a_logit_of_zero_is_disease():
+    fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
+    answers = {Tracer.FDG: {Tracer.FDG: np.array([0.0, -1e-6, 1e-6, -1, 1], np.float32)}}
+    assert fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF).ravel().tolist() == [1, 0, 1, 0, 1]
+
+
+def test_bothways_with_one_space_alone():
+    fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
+    answers = {Tracer.FDG: logits(fdg, fdg=line(1, 0, 0, 0, 0).astype(bool))}
+    assert fuse("bothways", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF).sum() == 1
+
+
+def test_the_ensemble_averages_logits_not_votes():
+    members = [{Tracer.FDG: np.array([3.0, -1.0], np.float32)}, {Tracer.FDG: np.array([-1.0, -1.0], np.float32)}]
+    assert mean_logits(members)[Tracer.FDG].tolist() == [1.0, -1.0]
+    with pytest.raises(ValueError, match="needs a member"):
+        mean_logits([])
+
+
+def test_single_asks_each_space_for_its_own_tracer_only():
+    assert wanted_tracers("single", Tracer.FDG) == (Tracer.FDG,)
+    assert set(wanted_tracers("bothways", Tracer.FDG)) == set(Tracer)

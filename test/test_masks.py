@@ -1,0 +1,100 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from deeppsma import masks
+from deeppsma.errors import OutputError
+from deeppsma.geometry import Geometry
+from deeppsma.images import ImageFile, Volume, write_image
+from deeppsma.masks import mask_path, output_folder, write_result
+from deeppsma.phantom.shapes import rotation_matrix
+from deeppsma.tracer import Tracer
+
+OBLIQUE = Geometry((4, 5, 6), (3.27, 2.865, 2.865), (-273.4, -512.123456789, 1e3 / 3), tuple(rotation_matrix([5, 9, -3]).ravel()))
+
+
+def result():
+    rng = np.random.default_rng(0)
+    return {tracer: Volume((rng.random(OBLIQUE.shape_zyx) < 0.2).astype(np.uint8), OBLIQUE) for tracer in Tracer}
+
+
+def test_masks_land_on_the_exact_grid(tmp_path):
+    with output_folder(tmp_path) as staging:
+        write_result(staging, tmp_path, result(), {"a": 1}, b"png")
+    for tracer in Tracer:
+        again = ImageFile(mask_path(tmp_path, tracer)).read()
+        assert again.voxels.dtype == np.uint8
+        assert np.array_equal(again.voxels, result()[tracer].voxels)
+        assert again.geometry.spacing_zyx == OBLIQUE.spacing_zyx
+        assert again.geometry.origin_xyz == OBLIQUE.origin_xyz
+        assert again.geometry.direction == pytest.approx(OBLIQUE.direction, abs=1e-15)
+        assert b"CompressedData = True" in mask_path(tmp_path, tracer).read_bytes()[:600]
+    assert json.loads((tmp_path / "run_report.json").read_text()) == {"a": 1}
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+    expected = {f"images/{t}-pet-ttb/{t}-pet-ttb.mha" for t in Tracer} | {"run_report.json", "overview.png"}
+    assert left == expected
+
+
+def test_a_failure_on_the_second_mask_leaves_nothing(tmp_path, monkeypatch):
+    calls = []
+
+    def fail_second(volume, path, compress=True):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        write_image(volume, path, compress)
+
+    monkeypatch.setattr(masks, "write_image", fail_second)
+    with pytest.raises(OutputError, match="No space left"), output_folder(tmp_path) as staging:
+        write_result(staging, tmp_path, result(), {})
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_failure_on_the_last_move_leaves_nothing(tmp_path, monkeypatch):
+    real, moved = os.replace, []
+
+    def fail_third(source, target):
+        moved.append(target)
+        if len(moved) == 3:
+            raise OSError(5, "Input/output error")
+        real(source, target)
+
+    monkeypatch.setattr(masks.os, "replace", fail_third)
+    with pytest.raises(OutputError, match="could not be written"), output_folder(tmp_path) as staging:
+        write_result(staging, tmp_path, result(), {})
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("damage", ["value", "grid"])
+def test_a_mask_that_reads_back_otherwise_is_refused(tmp_path, monkeypatch, damage):
+    def write_wrong(volume, path, compress=True):
+        voxels, grid = volume.voxels.copy(), volume.geometry
+        if damage == "value":
+            voxels[0, 0, 0] ^= 1
+        else:
+            grid = Geometry(grid.shape_zyx, grid.spacing_zyx)
+        write_image(Volume(voxels, grid), path, compress)
+
+    monkeypatch.setattr(masks, "write_image", write_wrong)
+    with pytest.raises(OutputError, match="read"), output_folder(tmp_path) as staging:
+        write_result(staging, tmp_path, result(), {})
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_an_error_inside_the_block_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), output_folder(tmp_path / "out") as staging:
+        (staging / "half").write_text("half")
+        raise KeyError
+    assert list((tmp_path / "out").rglob("*")) == []
+
+
+def test_other_peoples_files_stay(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/notes.txt").write_text("mine")
+    with output_folder(tmp_path) as staging:
+        write_result(staging, tmp_path, result(), {})
+    with output_folder(tmp_path):
+        pass
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["notes.txt"]

@@ -1,0 +1,82 @@
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from deeppsma.geometry import Geometry
+from deeppsma.network import NetworkConfig, build_network
+from deeppsma.training.command import load_network
+from test.conftest import TINY_NETWORK
+
+
+def test_the_reports_network_has_its_size():
+    network = build_network(load_network("cds"))
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(30.8, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["cds", "compact"])
+def test_shipped_configurations_are_valid(name):
+    config = load_network(name)
+    assert config.channels == ("fdg_pet", "fdg_organs", "psma_pet", "psma_organs")
+    assert config.outputs == ("fdg", "psma")
+    assert NetworkConfig.from_dict(asdict(config)) == config
+
+
+@pytest.mark.parametrize("embedding", [0, 3])
+def test_shapes(embedding):
+    config = replace(TINY_NETWORK, organ_embedding=embedding)
+    x = torch.rand(2, 4, 16, 16, 16)
+    assert build_network(config)(x).shape == (2, 2, 16, 16, 16)
+    assert build_network(config, training=True)(x).shape == (2, 3, 2, 16, 16, 16)
+
+
+def test_training_and_inference_share_their_weights():
+    assert build_network(TINY_NETWORK).state_dict().keys() == build_network(TINY_NETWORK, training=True).state_dict().keys()
+
+
+def test_an_embedded_label_is_looked_up_not_scaled():
+    torch.manual_seed(0)
+    network = build_network(TINY_NETWORK)
+    x = torch.zeros(1, 4, 16, 16, 16)
+    x[:, 1] = 5 / 117
+    before = network(x)
+    with torch.no_grad():
+        network.organ_features.weight[6] += 10  # another label's features
+    assert torch.equal(network(x), before)
+    with torch.no_grad():
+        network.organ_features.weight[5] += 10
+    assert not torch.equal(network(x), before)
+
+
+def test_blocks_come_as_near_to_the_working_spacing_as_whole_voxels_can():
+    config = replace(TINY_NETWORK, working_spacing_mm=5.0)
+    assert config.block_zyx(Geometry((9, 9, 9), (3.27, 2.865, 2.865))) == (2, 2, 2)
+    assert config.block_zyx(Geometry((9, 9, 9), (5.0, 4.073, 4.073))) == (1, 1, 1)
+    assert config.block_zyx(Geometry((9, 9, 9), (1.5, 2.036, 9.0))) == (3, 2, 1)
+    assert TINY_NETWORK.block_zyx(Geometry((9, 9, 9), (1.0, 1.0, 1.0))) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"channels": ("mri",)}, "unknown channels"),
+        ({"channels": ()}, "once each"),
+        ({"channels": ("fdg_pet", "fdg_pet")}, "once each"),
+        ({"outputs": ("ct",)}, "tracers"),
+        ({"filters": (4, 4)}, "need one"),
+        ({"filters": (4, 4, 4), "strides": ((1, 1, 1), (2, 2, 2), (2, 2, 2))}, "four levels"),
+        ({"strides": ((2, 2, 2),) * 4}, "keeps its resolution"),
+        ({"working_spacing_mm": -1.0}, "negative"),
+        ({"patch_zyx": (12, 16, 16)}, "no multiple"),
+    ],
+)
+def test_nonsense_is_refused(change, match):
+    with pytest.raises(ValueError, match=match):
+        replace(TINY_NETWORK, **change)
+
+
+def test_unknown_and_missing_keys_are_refused():
+    with pytest.raises(ValueError, match="unknown keys"):
+        NetworkConfig.from_dict(asdict(TINY_NETWORK) | {"depth": 3})
+    with pytest.raises(ValueError, match="missing"):
+        NetworkConfig.from_dict({"filters": [4, 4, 4, 4]})

@@ -1,0 +1,56 @@
+import pytest
+
+from deeppsma import resources
+from deeppsma.errors import ConfigurationError
+from deeppsma.organs import KEPT_FROM_GROWING
+from deeppsma.recipe import DEFAULT_RECIPE, Growing, Recipe, all_recipes, load_recipe
+
+
+def test_the_reports_five_are_there():
+    recipes = {recipe.name: recipe for recipe in all_recipes()}
+    assert {"single", "single_plus", "bothways", "bothways_plus", "ensemble"} <= set(recipes)
+    assert DEFAULT_RECIPE == "bothways"
+    for name in ("single_plus", "bothways_plus", "ensemble"):
+        assert recipes[name].growing == Growing(5.0, KEPT_FROM_GROWING)
+    for name in ("single", "bothways"):
+        assert recipes[name].growing is None
+    assert recipes["single_plus"].fusion == recipes["single"].fusion == "single"
+    assert recipes["bothways_plus"].fusion == recipes["ensemble"].fusion == recipes["bothways"].fusion == "bothways"
+    assert recipes["ensemble"].members == ("*",)
+    assert all(recipe.window_overlap == 0.5 for recipe in recipes.values())
+
+
+def test_an_unknown_name_lists_what_there_is():
+    with pytest.raises(ConfigurationError, match=r"bothways.*single_plus"):
+        load_recipe("soup")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("members = [", "not readable as TOML"),
+        ('fusion = "single"', "members"),
+        ('members = ["a"]\nfusion = "sideways"', "fusion must be one of"),
+        ('members = []\nfusion = "single"', "members must be"),
+        ('members = ["*", "a"]\nfusion = "single"', "members must be"),
+        ('members = ["a"]\nfusion = "single"\nwindow_overlap = 1.0', "window_overlap"),
+        ('members = ["a"]\nfusion = "single"\nradius = 5', "unknown keys"),
+        ('members = ["a"]\nfusion = "single"\nname = "b"', "unknown keys"),
+        ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 0', "radius_mm must be"),
+        ('members = ["a"]\nfusion = "single"\n[growing]\nkept_organs = [1]', "radius_mm"),
+        ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organs = [118]', "kept_organs must be"),
+    ],
+)
+def test_nonsense_is_refused(text, match, tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/odd.toml").write_text(text)
+    monkeypatch.setattr(resources, "resources_folder", lambda: tmp_path)
+    with pytest.raises(ConfigurationError, match=match):
+        load_recipe("odd")
+
+
+def test_plain_values_for_the_report():
+    assert Recipe("r", ("m",), "single", growing=Growing(7.0, (2,))).as_dict()["growing"] == {
+        "radius_mm": 7.0,
+        "kept_organs": (2,),
+    }

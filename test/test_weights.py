@@ -1,0 +1,78 @@
+import hashlib
+import json
+import pickle
+
+import pytest
+import torch
+
+from deeppsma.errors import WeightsError
+from deeppsma.network import build_network
+from deeppsma.resources import resources_folder
+from deeppsma.weights import WeightsStore, read_member, write_member
+from test.conftest import TINY_NETWORK, write_tiny_member
+
+
+def test_round_trip_in_half_precision(tmp_path):
+    torch.manual_seed(0)
+    state = build_network(TINY_NETWORK).state_dict()
+    written = write_member(tmp_path / "m", TINY_NETWORK, state, {"data": "none"})
+    again = read_member(tmp_path / "m")
+    assert again == written
+    for key, tensor in again.load().state_dict().items():
+        assert torch.equal(tensor, state[key].half().float())
+
+
+def test_the_first_folder_wins(tmp_path):
+    write_tiny_member(tmp_path / "a/m", seed=1)
+    write_tiny_member(tmp_path / "b/m", seed=2)
+    write_tiny_member(tmp_path / "b/n", seed=3)
+    store = WeightsStore((tmp_path / "a", tmp_path / "nowhere", tmp_path / "b"))
+    assert store.names() == ["m", "n"]
+    assert store.member("m").folder == tmp_path / "a/m"
+
+
+def test_a_member_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"there are: .*cds-compact"):
+        WeightsStore.default().member("best")
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    write_tiny_member(tmp_path / "m")
+    path = tmp_path / "m/weights.safetensors"
+    path.write_bytes(pickle.dumps({"a": 1}))
+    manifest = json.loads((tmp_path / "m/manifest.json").read_text())
+    manifest["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "m/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        read_member(tmp_path / "m").load()
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    state = build_network(TINY_NETWORK).state_dict()
+    next(iter(state.values()))[0] = float("nan")
+    write_member(tmp_path / "m", TINY_NETWORK, state, {})
+    with pytest.raises(WeightsError, match="NaN or infinite weights"):
+        read_member(tmp_path / "m").load()
+
+
+def test_a_manifest_without_its_parts_is_refused(tmp_path):
+    write_tiny_member(tmp_path / "m")
+    manifest = json.loads((tmp_path / "m/manifest.json").read_text())
+    del manifest["network"]["filters"]
+    (tmp_path / "m/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="not a valid manifest"):
+        read_member(tmp_path / "m")
+
+
+def test_shipped_weights_load_say_what_they_have_seen_and_stay_small():
+    store = WeightsStore.default()
+    assert store.names()
+    total = 0
+    for name in store.names():
+        member = store.member(name)
+        member.load()
+        assert "synthetic" in member.trained_on
+        assert "Not for clinical use" in (member.folder / "README.md").read_text()
+        total += (member.folder / "weights.safetensors").stat().st_size
+    assert total < 30e6
+    assert resources_folder().is_dir()
