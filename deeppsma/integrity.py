@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _CHUNK_BYTES = 1 << 24
+_NIFTI_HEADER_BYTES = 352
 #: Tags that hold where a TIFF page's strips or tiles lie, and how long they are.
 _TIFF_OFFSETS, _TIFF_LENGTHS = (273, 324), (279, 325)
 _TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}
@@ -34,7 +35,7 @@ def missing_part(path: Path, voxel_bytes: int) -> str | None:
         if name.endswith(".nii.gz"):
             return _gzip_problem(path, voxel_bytes)
         if name.endswith(".nii"):
-            lacking = voxel_bytes - path.stat().st_size
+            lacking = voxel_bytes + _NIFTI_HEADER_BYTES - path.stat().st_size
             return f"{lacking} bytes are missing" if lacking > 0 else None
         if name.endswith((".tif", ".tiff")):
             with path.open("rb") as file:
@@ -48,9 +49,9 @@ def _gzip_problem(path: Path, voxel_bytes: int) -> str | None:
     with path.open("rb") as file:
         file.seek(-4, 2)
         said = struct.unpack("<I", file.read(4))[0]
-    # The last four bytes hold the size modulo 2^32: header (352 bytes, more with extensions) and voxels.
+    # The last four bytes hold the size modulo 2^32: header (more with extensions) and voxels.
     extra = (said - voxel_bytes) % 2**32
-    if extra >= 352 and extra < 2**16:
+    if _NIFTI_HEADER_BYTES <= extra < 2**16:
         return None
     # Several gzip members in one file, or a damaged one: only reading it through can tell.
     total = 0

@@ -64,7 +64,9 @@ class NetworkConfig:
         if set(self.outputs) - {tracer.value for tracer in Tracer} or not self.outputs:
             raise ValueError(f"outputs must be tracers, not {self.outputs}")
         if len(self.filters) != len(self.strides) or len(self.filters) < DEEP_SUPERVISION_HEADS + 2:
-            raise ValueError(f"{len(self.filters)} filters and {len(self.strides)} strides: need one a level, four levels or more")
+            raise ValueError(
+                f"{len(self.filters)} filters and {len(self.strides)} strides: need one a level, four levels or more"
+            )
         if tuple(self.strides[0]) != (1, 1, 1):
             raise ValueError(f"the first level keeps its resolution: strides 1, 1, 1, not {self.strides[0]}")
         if self.working_spacing_mm < 0 or self.organ_embedding < 0:

@@ -263,5 +263,3 @@ def test_no_gpu_where_one_is_asked_for(platform_case, tmp_path, tiny_weights):
     )
     assert result.returncode == 5
     assert "no GPU can be used" in last_line(result)
-
-

@@ -102,6 +102,8 @@ def test_voxels_must_fit_their_grid():
         Volume(np.zeros((2, 2, 2)), GRID)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("a.MHA", True), ("b.nii.gz", True), ("c.tiff", True), ("d.json", False)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.MHA", True), ("b.nii.gz", True), ("c.tiff", True), ("d.json", False)]
+)
 def test_suffixes(name, expected):
     assert is_image(Path(name)) is expected

@@ -12,7 +12,9 @@ from deeppsma.masks import mask_path, output_folder, write_result
 from deeppsma.phantom.shapes import rotation_matrix
 from deeppsma.tracer import Tracer
 
-OBLIQUE = Geometry((4, 5, 6), (3.27, 2.865, 2.865), (-273.4, -512.123456789, 1e3 / 3), tuple(rotation_matrix([5, 9, -3]).ravel()))
+OBLIQUE = Geometry(
+    (4, 5, 6), (3.27, 2.865, 2.865), (-273.4, -512.123456789, 1e3 / 3), tuple(rotation_matrix([5, 9, -3]).ravel())
+)
 
 
 def result():

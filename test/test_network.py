@@ -31,7 +31,10 @@ def test_shapes(embedding):
 
 
 def test_training_and_inference_share_their_weights():
-    assert build_network(TINY_NETWORK).state_dict().keys() == build_network(TINY_NETWORK, training=True).state_dict().keys()
+    assert (
+        build_network(TINY_NETWORK).state_dict().keys()
+        == build_network(TINY_NETWORK, training=True).state_dict().keys()
+    )
 
 
 def test_an_embedded_label_is_looked_up_not_scaled():

@@ -52,7 +52,9 @@ def test_a_composite_of_one_is_read(tmp_path):
     composite.AddTransform(sitk.Euler3DTransform((1, 2, 3), 0.1, 0.2, 0.3, (4, 5, 6)))
     sitk.WriteTransform(composite, str(tmp_path / "rigid.tfm"))
     point = (7.0, 8.0, 9.0)
-    assert read_tfm(tmp_path / "rigid.tfm").apply(np.array([point]))[0] == pytest.approx(composite.TransformPoint(point))
+    assert read_tfm(tmp_path / "rigid.tfm").apply(np.array([point]))[0] == pytest.approx(
+        composite.TransformPoint(point)
+    )
 
 
 def test_a_composite_of_two_is_refused(tmp_path):

@@ -36,7 +36,7 @@ def test_every_recipe_gives_masks_on_the_pets_grids(platform_case, store, recipe
         pet = load_case(platform_case).study(tracer).read_pet()
         assert masks[tracer].shape == GRIDS[tracer].shape_zyx
         assert masks[tracer].dtype == np.uint8
-        assert 0 < masks[tracer].sum()
+        assert masks[tracer].sum() > 0
         assert not masks[tracer][pet.voxels < THRESHOLDS[tracer]].any()
     assert report["recipe"]["name"] == recipe
     assert report["fallbacks"] == []

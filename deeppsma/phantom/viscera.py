@@ -14,6 +14,7 @@ from deeppsma.phantom.shapes import Ellipsoid, Part, Shape, Tube
 from deeppsma.phantom.skeleton import Spine, arm_line
 
 _SIDES = ((1, "left"), (-1, "right"))
+_Course = list[tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def chest(spine: Spine, sizes: Sizes) -> list[Part]:
         Part("left_ventricle", "blood", organs.HEART, (ventricle.scaled(0.66),), "heart"),
     ]
     arch = [(-14, -22, 445), (-12, -25, 500), (8, 0, 522), (22, spine.depth(500) - 30, 500)]
-    descending = [(18, spine.depth(z) - 30, z) for z in (450, 380, 300, 230, 165)]
+    descending: _Course = [(18, spine.depth(z) - 30, z) for z in (450, 380, 300, 230, 165)]
     iliac = {s: [(s * 6, 10, 160), (s * 45, 12, 100), (s * 68, -15, 45), (s * 84, -45, -5)] for s in (1, -1)}
     veins = {s: [(s * 4 - 14, 18, 152), (s * 50, 22, 95), (s * 66, -5, 40), (s * 78, -42, -5)] for s in (1, -1)}
     cava = [(-20, spine.depth(z) - 26, z) for z in (150, 230, 320, 395)]
@@ -204,12 +205,17 @@ def _bowel_loops(rng: np.random.Generator) -> list[Shape]:
 
 def _colon(rng: np.random.Generator) -> list[Part]:
     sag = rng.uniform(-30, 15)
-    ascending = [(-100, 5, 85), (-112, 12, 180), (-110, 5, 262)]
-    transverse: list[tuple[float, float, float]] = [(-110, 5, 262), (-50, -68, 258 + sag), (40, -70, 268 + sag), (108, -5, 305)]
-    descending = [(108, -5, 305), (118, 30, 220), (112, 22, 115)]
-    sigmoid = [(112, 22, 115), (78, 0, 72), (30, 10 + rng.normal(0, 8), 78), (8, 42, 55)]
+    ascending: _Course = [(-100, 5, 85), (-112, 12, 180), (-110, 5, 262)]
+    transverse: list[tuple[float, float, float]] = [
+        (-110, 5, 262),
+        (-50, -68, 258 + sag),
+        (40, -70, 268 + sag),
+        (108, -5, 305),
+    ]
+    descending: _Course = [(108, -5, 305), (118, 30, 220), (112, 22, 115)]
+    sigmoid: _Course = [(112, 22, 115), (78, 0, 72), (30, 10 + rng.normal(0, 8), 78), (8, 42, 55)]
     rectum = [(8, 42, 55), (0, 55, 15), (0, 45, -45)]
-    courses: dict[str, list[tuple[float, float, float]]] = {
+    courses = {
         "ascending": ascending,
         "transverse": transverse,
         "descending": descending,

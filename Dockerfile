@@ -1,0 +1,36 @@
+# syntax=docker/dockerfile:1
+# The defaults make an image for Grand Challenge: CUDA 12.6 runs on the T4 and on older drivers.
+# For a host without a GPU: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu (2 GB less).
+# An empty TORCH_INDEX_URL takes torch from pip's own index.
+ARG BASE_IMAGE=docker.io/library/python:3.11-slim
+
+FROM ${BASE_IMAGE} AS build
+ARG TORCH_VERSION=2.13.0
+ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cu126
+RUN python3 -m venv /opt/venv
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
+        ${TORCH_INDEX_URL:+--index-url ${TORCH_INDEX_URL}} "torch==${TORCH_VERSION}"
+COPY requirements.txt /tmp/requirements.txt
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
+        --requirement /tmp/requirements.txt "torch==${TORCH_VERSION}" \
+    && /opt/venv/bin/pip uninstall --yes pip setuptools 2>/dev/null \
+    && find /opt/venv -type d \( -name tests -o -name test \) -path '*site-packages/*/*' \
+        \( -path '*/scipy/*' -o -path '*/numpy/*' \) -prune -exec rm -rf {} +
+
+FROM ${BASE_IMAGE}
+LABEL org.opencontainers.image.title="deeppsma" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.description="Segments PSMA and FDG PET/CT. Weights trained on synthetic patients. Not for clinical use."
+COPY --from=build /opt/venv /opt/venv
+COPY deeppsma /opt/app/deeppsma
+COPY resources /opt/app/resources
+COPY inference.py /opt/app/
+# Compiled once here: the root file system is read-only when a job runs.
+RUN /opt/venv/bin/python -m compileall -q /opt/app
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+WORKDIR /opt/app
+USER 1000:1000
+ENTRYPOINT ["/opt/venv/bin/python", "/opt/app/inference.py"]

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Makes a synthetic patient, segments him, and shows what came out. No GPU and no Docker needed.
+#
+#   ./demo.sh [SEED] [RECIPE]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+./setup.sh
+seed=${1:-9000} recipe=${2:-bothways_plus}
+case=demo/case_$(printf '%04d' "$seed")
+.venv/bin/deeppsma phantom demo --seed "$seed" >/dev/null
+echo "patient     $case (synthetic)"
+.venv/bin/deeppsma segment "$case/input" "$case/result" --recipe "$recipe" --picture
+echo "against the truth"
+.venv/bin/deeppsma score "$case/result" "$case/truth"
+echo "report      $case/result/run_report.json"
+echo "picture     $case/result/overview.png"

@@ -1,0 +1,246 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from deeppsma.case import load_case
+from deeppsma.cli import main
+from deeppsma.errors import ConfigurationError, InputError
+from deeppsma.network import NetworkConfig
+from deeppsma.phantom.cohort import write_patient
+from deeppsma.phantom.patient import draw_patient
+from deeppsma.tracer import Tracer
+from deeppsma.training import command
+from deeppsma.training.config import TrainingConfig
+from deeppsma.training.loop import TrainingRun, train
+from deeppsma.training.loss import dice_ce, supervised_loss
+from deeppsma.training.patches import draw_patch
+from deeppsma.training.samples import Sample, _at_threshold, cached_samples, case_folders, load_sample, make_samples
+from deeppsma.weights import WeightsStore
+from test.test_case import write_train_case
+from test.test_phantom import COARSE, SMALL_SCANNERS
+
+SMALL_NETWORK = NetworkConfig(
+    channels=("fdg_pet", "fdg_organs", "psma_pet", "psma_organs"),
+    outputs=("fdg", "psma"),
+    filters=(4, 4, 4, 4),
+    strides=((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
+    patch_zyx=(16, 16, 16),
+    organ_embedding=2,
+)
+QUICK = TrainingConfig("compact", steps=6, batch=2, learning_rate=1e-3, average_decay=0.9, loss_where="above_threshold")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    for seed in (3, 4):
+        write_patient(draw_patient(seed, COARSE, SMALL_SCANNERS), folder / f"train_{seed:04d}", "train")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def samples(cohort, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    return [path for paths in cached_samples(case_folders(cohort), SMALL_NETWORK, cache) for path in paths]
+
+
+def test_each_case_gives_two_samples(samples):
+    assert len(samples) == 4
+    for path in samples:
+        sample = load_sample(path)
+        assert sample.inputs.dtype == np.float16
+        assert sample.target.shape == sample.region.shape == (2, *sample.shape_zyx)
+        # Above the threshold the network's own input says so.
+        for output, channel in ((0, 0), (1, 2)):
+            hot = sample.region[output] == 2
+            assert (sample.inputs[channel][hot] >= -1e-2).all()
+        assert not (sample.target > 0)[sample.region == 0].any()
+
+
+def test_the_truth_survives_on_its_own_grid(tmp_path):
+    case = load_case(write_train_case(tmp_path / "train_0001"))
+    sample = make_samples(case, SMALL_NETWORK)[Tracer.PSMA]
+    truth = case.psma.truth.read().voxels > 0
+    disease = (sample.target[1] > 0) & (sample.region[1] == 2)
+    assert disease.sum() == truth.sum()
+
+
+def test_samples_are_made_once(cohort, tmp_path, monkeypatch):
+    folders = case_folders(cohort)
+    first = list(cached_samples(folders, SMALL_NETWORK, tmp_path))
+    monkeypatch.setattr("deeppsma.training.samples.make_samples", None)
+    assert list(cached_samples(folders, SMALL_NETWORK, tmp_path)) == first
+
+
+def test_next_to_the_threshold_a_voxel_counts_as_its_hot_neighbours_do():
+    hot = np.array([[[0, 0, 1, 1, 0, 0, 1, 0]]], bool)
+    disease = np.array([[[0, 0, 1, 0, 0, 0, 0, 0]]], bool)
+    target, region = _at_threshold(disease, hot)
+    assert region.ravel().tolist() == [0, 1, 2, 2, 1, 1, 2, 1]
+    assert target.ravel().tolist() == [0, 1, 1, 0, 0, 0, 0, 0]
+
+
+def test_training_without_truth_is_refused(platform_case):
+    with pytest.raises(InputError, match="no truth"):
+        make_samples(load_case(platform_case), SMALL_NETWORK)
+
+
+def test_no_cases_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no train_XXXX folders"):
+        case_folders(tmp_path)
+
+
+def random_sample(shape=(20, 18, 22)):
+    rng = np.random.default_rng(1)
+    region = (rng.random((2, *shape)) < 0.1).astype(np.uint8) * 2
+    target = ((rng.random((2, *shape)) < 0.3) & (region == 2)).astype(np.uint8)
+    inputs = rng.random((4, *shape)).astype(np.float16)
+    inputs[1::2] = rng.integers(0, 118, (2, *shape)) / 117
+    return Sample(inputs, target, region)
+
+
+@pytest.mark.parametrize("kind", ["none", "flip", "rotate", "scale"])
+def test_patches_are_varied_and_reproducible(kind):
+    config = replace(QUICK, augmentations=(kind,))
+    patches = [draw_patch(random_sample(), (16, 16, 16), [1, 3], config, np.random.default_rng(5)) for _ in range(2)]
+    for name in ("inputs", "target", "region"):
+        assert np.array_equal(getattr(patches[0], name), getattr(patches[1], name))
+    patch = patches[0]
+    assert patch.inputs.shape == (4, 16, 16, 16)
+    labels = patch.inputs[[1, 3]] * 117
+    assert np.abs(labels - np.rint(labels)).max() < 0.05  # labels are never mixed
+    assert set(np.unique(patch.target)) <= {0, 1}
+    assert set(np.unique(patch.region)) <= {0, 2}
+    assert patch.inputs[[0, 2]].min() >= -1
+
+
+def test_a_sample_smaller_than_the_patch_is_padded_with_air():
+    sample = random_sample((6, 6, 6))
+    patch = draw_patch(sample, (16, 16, 16), [1, 3], replace(QUICK, augmentations=("none",)), np.random.default_rng(0))
+    assert patch.inputs[:, 0, 0, 0].tolist() == [-1, 0, -1, 0]
+    assert patch.target.sum() == sample.target.sum()
+
+
+def test_two_thirds_of_the_patches_lie_on_disease():
+    sample = Sample(np.zeros((4, 64, 8, 8), np.float16), *(np.zeros((2, 64, 8, 8), np.uint8) for _ in range(2)))
+    sample.region[:, 8], sample.region[:, 56] = 2, 2
+    sample.target[:, 8] = 1
+    config = replace(QUICK, augmentations=("none",))
+    rng = np.random.default_rng(0)
+    with_disease = [draw_patch(sample, (16, 8, 8), [1, 3], config, rng).target.any() for _ in range(300)]
+    assert np.mean(with_disease) == pytest.approx(2 / 3, abs=0.08)
+
+
+def test_a_sample_without_hot_voxels_still_gives_a_patch():
+    sample = Sample(np.zeros((4, 20, 8, 8), np.float16), *(np.zeros((2, 20, 8, 8), np.uint8) for _ in range(2)))
+    assert draw_patch(sample, (16, 8, 8), [1, 3], QUICK, np.random.default_rng(0)).target.sum() == 0
+
+
+def test_loss_by_hand():
+    logits = torch.zeros(1, 1, 1, 1, 2)  # probability 0.5 twice
+    target = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2)
+    dice = 1 - (2 * 0.5 + 1) / (1 + 1 + 1)
+    assert dice_ce(logits, target).item() == pytest.approx(np.log(2) + dice)
+    only_first = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2)
+    dice = 1 - (2 * 0.5 + 1) / (0.5 + 1 + 1)
+    assert dice_ce(logits, target, only_first).item() == pytest.approx(np.log(2) + dice)
+    assert dice_ce(logits, target, torch.zeros_like(target)).item() == 0
+
+
+def test_heads_weigh_half_as_much_each():
+    target = torch.zeros(1, 1, 2, 2, 2)
+    heads = torch.stack([torch.full((1, 1, 2, 2, 2), v) for v in (3.0, -3.0)], dim=1)
+    each = [dice_ce(heads[:, i], target).item() for i in range(2)]
+    total = supervised_loss(heads, target, torch.full_like(target, 2), "everywhere").item()
+    assert total == pytest.approx((each[0] + 0.5 * each[1]) / 1.5)
+
+
+def test_a_run_interrupted_resumes_to_the_same_weights(samples, tmp_path):
+    def run(out):
+        return TrainingRun(samples, SMALL_NETWORK, QUICK, out, seed=1, checkpoint_every=2)
+
+    whole = train(run(tmp_path / "whole"))
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(step, loss):
+        if step == 4:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(run(tmp_path / "parts"), on_step=stop)
+    resumed = train(run(tmp_path / "parts"), resume=True)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    curves = [(tmp_path / part / "curve.csv").read_text().splitlines() for part in ("whole", "parts")]
+    losses = [[line.split(",")[:2] for line in curve] for curve in curves]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 1 + QUICK.steps
+
+
+def test_training_learns(samples, tmp_path):
+    losses = []
+    config = replace(QUICK, steps=40, learning_rate=5e-3, augmentations=("none",))
+    train(TrainingRun(samples, SMALL_NETWORK, config, tmp_path), on_step=lambda step, loss: losses.append(loss))
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+
+
+def test_a_checkpoint_of_another_run_is_refused(samples, tmp_path):
+    train(TrainingRun(samples, SMALL_NETWORK, replace(QUICK, steps=1), tmp_path))
+    other = TrainingRun(samples, SMALL_NETWORK, replace(QUICK, steps=2), tmp_path)
+    with pytest.raises(InputError, match=r"another run \(other config\)"):
+        train(other, resume=True)
+
+
+def test_no_samples_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no samples"):
+        train(TrainingRun([], SMALL_NETWORK, QUICK, tmp_path))
+
+
+def test_train_then_segment_from_the_command_line(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, QUICK))
+    arguments = ["train", str(cohort), str(tmp_path / "run"), "--steps", "2", "--device", "cpu", "--describe", "a test"]
+    assert main(arguments) == 0
+    member = WeightsStore((tmp_path / "run",)).member("cds-compact")
+    assert member.trained_on == "a test"
+    assert member.training["cases"] == 2
+    case = next(cohort.glob("train_*"))
+    assert (
+        main(["segment", str(case), str(tmp_path / "out"), "--weights", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    )
+    assert json.loads((tmp_path / "out/run_report.json").read_text())["members"][0]["trained_on"] == "a test"
+    assert "a test" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"steps": 0}, "steps and batch"),
+        ({"learning_rate": 0.0}, "learning rate"),
+        ({"augmentations": ("mirror",)}, "augmentations"),
+        ({"flip_axes": ("w",)}, "flip axes"),
+        ({"average_decay": 1.0}, "average decay"),
+        ({"loss_where": "nowhere"}, "loss_where"),
+        ({"scale_range": (1.4, 0.9)}, "scale range"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(change, match):
+    with pytest.raises(ValueError, match=match):
+        replace(QUICK, **change)
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(ValueError, match="unknown keys"):
+        TrainingConfig.from_dict({"network": "cds", "steps": 1, "batch": 1, "learning_rate": 1.0, "epochs": 3})
+    with pytest.raises(ConfigurationError, match="choose one of"):
+        command.load_settings("nothing")
+
+
+@pytest.mark.parametrize("name", ["cds", "compact"])
+def test_shipped_settings_are_valid(name):
+    network, config = command.load_settings(name)
+    assert config.network == name
+    assert network.patch_zyx
