@@ -10,6 +10,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 image=${IMAGE:-deeppsma} recipe=${RECIPE:-bothways}
+# An id that the image does not know; your own where that is not root, so that you can remove what is written.
+user=$(id -u):$(id -g)
+if [ "$(id -u)" = 0 ]; then user=12345:54321; fi
 limits=(--network none --read-only --cap-drop ALL --security-opt no-new-privileges
         --memory 15g --memory-swap 15g --shm-size 64m --pids-limit 512 --tmpfs /tmp)
 gpu=()
@@ -19,11 +22,11 @@ if [ ! -d test/input ]; then
   echo "test.sh: making a synthetic patient in test/input"
   work=$(mktemp -d)
   chmod 777 "$work"
-  docker run --rm "${limits[@]}" --user 4321:4321 --volume "$work:/work" --entrypoint python "$image" \
-    -m deeppsma phantom /work --seed 9000 >/dev/null
-  cp -r "$work"/case_9000/input test/input
-  cp -r "$work"/case_9000/truth test/truth
-  rm -rf "$work" 2>/dev/null || docker run --rm --user 4321:4321 --volume "$work:/work" --entrypoint find "$image" /work -mindepth 1 -delete
+  docker run --rm "${limits[@]}" --user "$user" --volume "$work:/work" --entrypoint python "$image" \
+    -m deeppsma phantom /work --seed 9001 >/dev/null
+  cp -r "$work"/case_9001/input test/input
+  cp -r "$work"/case_9001/truth test/truth
+  rm -rf "$work"
 fi
 
 rm -rf test/output
@@ -37,7 +40,7 @@ for run in first second; do
     command=(-u HOME python /opt/app/inference.py)
   fi
   began=$(date +%s)
-  docker run --rm "${gpu[@]}" "${limits[@]}" --user 12345:54321 --env "DEEPPSMA_RECIPE=$recipe" \
+  docker run --rm "${gpu[@]}" "${limits[@]}" --user "$user" --env "DEEPPSMA_RECIPE=$recipe" \
     --volume "$PWD/test/input:/input:ro" --volume "$PWD/test/output/$run:/output" \
     "${entry[@]}" "$image" "${command[@]}"
   echo "test.sh: $run run took $(($(date +%s) - began)) s"
@@ -50,14 +53,14 @@ for tracer in psma fdg; do
 done
 echo "test.sh: both runs wrote identical masks"
 if [ -d test/truth ]; then
-  docker run --rm "${limits[@]}" --user 12345:54321 --volume "$PWD/test:/test:ro" --entrypoint python "$image" \
+  docker run --rm "${limits[@]}" --user "$user" --volume "$PWD/test:/test:ro" --entrypoint python "$image" \
     -m deeppsma score /test/output/first /test/truth
 fi
 
 # A failed job must end with one line that names cause and remedy, and leave nothing.
 mkdir -p test/output/failed
 chmod 777 test/output/failed
-if docker run --rm "${limits[@]}" --user 12345:54321 --volume "$PWD/test/output/failed:/output" "$image" \
+if docker run --rm "${limits[@]}" --user "$user" --volume "$PWD/test/output/failed:/output" "$image" \
   2>test/output/stderr; then
   echo "test.sh: a job without input must fail" >&2; exit 1
 fi

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma.box import Box, IndexZyx
+from deeppsma.box import Box
 from deeppsma.channels import Channels
 from deeppsma.compute import ComputePlan, cpu_plan
 from deeppsma.network import NetworkConfig
@@ -100,7 +100,6 @@ def plan_prediction(
     channels: Channels,
     wanted: tuple[Tracer, ...],
     overlap: float,
-    patch_zyx: IndexZyx | None = None,
 ) -> Prediction:
     """Windows, and which voxels of the working grid are needed.
 
@@ -110,8 +109,6 @@ def plan_prediction(
         See `Prediction`.
     overlap
         Of the windows, in [0, 1).
-    patch_zyx
-        Window size, instead of the network's own.
     """
     needed = np.zeros(channels.geometry.shape_zyx, dtype=bool)
     for tracer in wanted:
@@ -119,7 +116,7 @@ def plan_prediction(
             needed |= space.needed[tracer]
         else:
             mark_corners(needed, _working_index(channels, space.needed[tracer]))
-    windows = plan_windows(channels.geometry.shape_zyx, patch_zyx or config.patch_zyx, overlap)
+    windows = plan_windows(channels.geometry.shape_zyx, config.patch_zyx, overlap)
     return Prediction(config, space, channels, wanted, needed, windows)
 
 

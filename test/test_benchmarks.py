@@ -1,0 +1,26 @@
+from benchmarks import pipeline
+from deeppsma.case import load_case
+from deeppsma.phantom.patient import PhantomOptions, draw_patient
+from deeppsma.tracer import Tracer
+from test.test_phantom import SMALL_SCANNERS
+
+
+def test_a_run_is_measured(platform_case, tmp_path, tiny_weights, capsys):
+    measured = pipeline.measure(platform_case, tmp_path, "bothways_plus", "cpu", tiny_weights)
+    pipeline.print_measured("tiny", measured)
+    assert 0 < sum(measured.report["seconds"].values()) < measured.wall_s
+    assert measured.peak_mb >= measured.report["peak_memory_mb"] * 0.9
+    assert "network" in capsys.readouterr().out
+
+
+def test_the_largest_case_reads_back(tmp_path, monkeypatch):
+    def coarse(seed, options):
+        return draw_patient(seed, PhantomOptions(with_ct=False, scene_spacing_mm=8.0), SMALL_SCANNERS)
+
+    monkeypatch.setattr(pipeline, "draw_patient", coarse)
+    monkeypatch.setattr(pipeline, "LARGEST_PET", {Tracer.PSMA: (150, 60, 60), Tracer.FDG: (130, 50, 50)})
+    monkeypatch.setattr(pipeline, "CT_PLANE", 70)
+    case = load_case(pipeline.write_largest_case(tmp_path))
+    assert case.psma.pet.geometry.shape_zyx == (150, 60, 60)
+    assert case.fdg.ct.geometry.shape_zyx == (130, 70, 70)
+    assert (case.psma.read_pet().voxels >= 3).any()
