@@ -22,10 +22,11 @@ fi
 
 requirements=requirements${extra:+-$extra}.txt
 stamp=.venv/.made-from-${extra:-run}
-wanted=$(cat requirements.txt "$requirements" pyproject.toml | cksum)
+wanted=$( (cat requirements.txt "$requirements" pyproject.toml; echo "$python ${TORCH_INDEX_URL:-}") | cksum)
 [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
 
-[ -x .venv/bin/python ] || "$python" -m venv .venv || {
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv || {
+  rm -rf .venv
   echo "setup.sh: '$python -m venv' failed; on Debian and Ubuntu install the package python3-venv" >&2
   exit 1
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from deeppsma import sockets
 from deeppsma.errors import InputError
 from deeppsma.geometry import Geometry
 from deeppsma.images import ImageFile, Volume
+from deeppsma.jsonfile import read_json
 from deeppsma.organs import check_labels
 from deeppsma.rigid import RigidTransform, from_challenge, read_challenge_transform, read_tfm
 from deeppsma.tracer import Tracer
@@ -23,7 +23,7 @@ SUV_MIN = -1.0
 #: Undiluted urine reaches some hundreds; a PET in Bq/ml has thousands in any tissue.
 SUV_MAX = 2000.0
 #: Thresholds in use lie between 2 and 5; beyond these limits it is another quantity.
-THRESHOLD_MAX_SUV = 100.0
+THRESHOLD_MIN_SUV, THRESHOLD_MAX_SUV = 0.1, 100.0
 _DATA_SET_NAMES = {"pet": "PET", "ct": "CT", "organs": "totseg_24", "truth": "TTB"}
 
 
@@ -114,6 +114,11 @@ class Case:
         """The study of a tracer."""
         return self.psma if tracer is Tracer.PSMA else self.fdg
 
+    @property
+    def thresholds(self) -> dict[Tracer, float]:
+        """SUV thresholds by tracer."""
+        return {tracer: self.study(tracer).threshold_suv for tracer in Tracer}
+
     def transform(self, tracer: Tracer) -> RigidTransform:
         """Maps a world point of ``tracer``'s session to the other session."""
         return self.fdg_to_psma if tracer is Tracer.FDG else self.fdg_to_psma.inverse()
@@ -200,20 +205,15 @@ def _load_data_set(folder: Path) -> Case:
 def _read_threshold(path: Path, inline: Any) -> float:
     """SUV threshold: a bare number (platform) or ``{"suv_threshold": x}`` (data set)."""
     remedy = "give the SUV threshold as one positive number"
-    content = inline
-    if content is None:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(path, f"not readable as JSON ({error})", remedy) from None
+    content = read_json(path, remedy) if inline is None else inline
     if isinstance(content, dict) and "suv_threshold" in content:
         content = content["suv_threshold"]
     if isinstance(content, bool) or not isinstance(content, int | float):
         raise InputError(path, f"{json.dumps(content)[:60]} instead of a number", remedy)
-    if not math.isfinite(content) or content <= 0:
-        raise InputError(path, f"a threshold of {content}", remedy)
-    if content > THRESHOLD_MAX_SUV:
-        raise InputError(path, f"a threshold of {content}", remedy + f" below {THRESHOLD_MAX_SUV:g}")
+    # NaN compares false to everything, so it is refused here, too.
+    if not THRESHOLD_MIN_SUV <= content <= THRESHOLD_MAX_SUV:
+        found = f"a threshold of {str(content)[:20]}"
+        raise InputError(path, found, f"{remedy}, {THRESHOLD_MIN_SUV:g} to {THRESHOLD_MAX_SUV:g}")
     return float(content)
 
 

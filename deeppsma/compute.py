@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from deeppsma.errors import ConfigurationError
 
 DEVICES = ("auto", "cuda", "cpu")
+#: What is there where an NVIDIA driver is, whether torch can use it or not.
+_DRIVER_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 #: Processors with these instructions multiply in bfloat16 natively; others emulate it, slower than float32.
 _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 
@@ -22,10 +25,14 @@ class ComputePlan:
         "cuda" or "cpu".
     precision
         "float16", "bfloat16" or "float32".
+    small_windows
+        Windows of half the network's own size: a step down where memory is
+        short.
     """
 
     device: str
     precision: str
+    small_windows: bool = False
 
     @property
     def description(self) -> str:
@@ -84,8 +91,14 @@ def _gpu_problem() -> tuple[str | None, bool]:
     """Why no GPU can be used (None if one can), and whether one is there at all."""
     import torch
 
-    if not torch.cuda.is_available():
-        return "none found", False
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+    if not available:
+        # A driver that is too old, or a torch without CUDA, looks like no GPU at all.
+        is_there = any(path.exists() for path in _DRIVER_SIGNS)
+        said = str(caught[0].message).split("(")[0].strip() if caught else f"torch {torch.__version__} finds none"
+        return (said if is_there else "none found"), is_there
     try:
         # A kernel must really run: an image built for other cards imports, then fails here.
         torch.ones(8, device="cuda").sum().item()

@@ -49,7 +49,8 @@ def grow(
     Notes
     -----
     Same voxels as thresholding the full signed Maurer distance map of the
-    mask at ``radius_mm``.
+    mask at ``radius_mm``; only at a distance of just the radius, where ITK's
+    rounding depends on the place, may the two differ.
     """
     if not mask.shape == hot.shape == kept.shape:
         raise ValueError(f"mask {mask.shape}, hot {hot.shape} and kept {kept.shape} must have one shape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from deeppsma.box import Box
 from deeppsma.errors import InputError
 from deeppsma.geometry import Geometry
-from deeppsma.integrity import missing_part
+from deeppsma.integrity import damage
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -23,8 +24,8 @@ SUFFIXES = (".mha", ".tif", ".tiff", ".nii.gz", ".nii")
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file's name says that it is an image we read."""
-    return path.name.lower().endswith(SUFFIXES)
+    """Whether the file's name says that it is an image we read; hidden files are none."""
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class ImageFile:
 
     @cached_property
     def _header(self) -> tuple[Geometry, int]:
-        """Grid, and bits per stored voxel where the format's header tells (NIfTI; else 0)."""
+        """Grid, and bytes of all voxels as they are stored."""
         import SimpleITK as sitk
 
         reader = sitk.ImageFileReader()
@@ -107,7 +108,12 @@ class ImageFile:
             geometry = Geometry.from_sitk(reader)
         except ValueError as error:
             raise InputError(self.path, str(error), "write the image again with a valid header") from None
-        return geometry, int(reader.GetMetaData("bitpix")) if reader.HasMetaDataKey("bitpix") else 0
+        # NIfTI may store other bytes than it reads as (rescaled values): its header tells.
+        if reader.HasMetaDataKey("bitpix"):
+            bits = int(reader.GetMetaData("bitpix"))
+        else:
+            bits = 8 * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
+        return geometry, geometry.voxel_count * bits // 8
 
     def read(self, dtype: type[np.float32] | type[np.uint8] | None = None) -> Volume:
         """Read the voxels.
@@ -124,9 +130,9 @@ class ImageFile:
         """
         import SimpleITK as sitk
 
-        geometry, bits = self._header
-        if lacking := missing_part(self.path, geometry.voxel_count * bits // 8):
-            raise InputError(self.path, f"not a readable image: {lacking}", _COPY_AGAIN)
+        geometry, stored_bytes = self._header
+        if problem := damage(self.path, stored_bytes):
+            raise InputError(self.path, f"not a readable image: {problem}", _COPY_AGAIN)
         kind = sitk.sitkFloat32 if dtype is np.float32 else sitk.sitkUnknown
         try:
             image = sitk.ReadImage(str(self.path), kind)
@@ -137,7 +143,14 @@ class ImageFile:
             raise InputError(self.path, "NaN or infinite voxels", "write the image again with finite values everywhere")
         return Volume(voxels, geometry)
 
+    @property
+    def lacks_position(self) -> bool:
+        """Whether the format holds neither slice spacing nor position (TIFF: 1 mm and 0 are assumed)."""
+        return self.path.name.lower().endswith((".tif", ".tiff"))
+
     def _unreadable(self, error: RuntimeError) -> InputError:
+        if self.path.exists() and not os.access(self.path, os.R_OK):
+            return InputError(self.path, "this user may not read it", "give the user read access to the file")
         reason = [line.strip() for line in str(error).splitlines() if line.strip()]
         detail = reason[-1] if reason else "no reason given"
         return InputError(self.path, f"not a readable image ({detail})", _COPY_AGAIN)

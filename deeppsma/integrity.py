@@ -1,7 +1,9 @@
-"""Whether a file is whole, where the reading library would not say.
+"""Whether a file is whole and undamaged, where the reading library would not say.
 
-SimpleITK reads the first part of a truncated ``.nii.gz`` or ``.tif`` and
-reports success. Half a scan must not pass for a scan.
+SimpleITK reads a ``.nii.gz`` or ``.tif`` that ends early, and a compressed
+``.mha`` or ``.nii.gz`` with flipped bits, and reports success: part of the
+scan is then zero or noise. A damaged scan must not pass for a scan, so
+checksums are verified and lengths compared before an image is read.
 """
 
 from __future__ import annotations
@@ -12,56 +14,77 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-_CHUNK_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 22
 _NIFTI_HEADER_BYTES = 352
+_META_DATA_MARK = b"ElementDataFile = LOCAL"
+_META_HEADER_MAX_BYTES = 1 << 16
 #: Tags that hold where a TIFF page's strips or tiles lie, and how long they are.
 _TIFF_OFFSETS, _TIFF_LENGTHS = (273, 324), (279, 325)
 _TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}
 _TIFF_PAGES_MAX = 100_000
 
 
-def missing_part(path: Path, voxel_bytes: int) -> str | None:
-    """What a file lacks, or None where it is whole.
+def damage(path: Path, voxel_bytes: int) -> str | None:
+    """What is wrong with a file, or None where it is whole.
 
     Parameters
     ----------
     path
-        The image. Formats other than NIfTI and TIFF are left to their reader.
+        The image.
     voxel_bytes
-        Bytes of all voxels, from the header.
+        Bytes of all stored voxels, from the header.
     """
     name = path.name.lower()
     try:
         if name.endswith(".nii.gz"):
-            return _gzip_problem(path, voxel_bytes)
+            return _gzip_damage(path, voxel_bytes + _NIFTI_HEADER_BYTES)
         if name.endswith(".nii"):
-            lacking = voxel_bytes + _NIFTI_HEADER_BYTES - path.stat().st_size
-            return f"{lacking} bytes are missing" if lacking > 0 else None
+            return _lacking(path.stat().st_size, voxel_bytes + _NIFTI_HEADER_BYTES)
+        if name.endswith(".mha"):
+            with path.open("rb") as file:
+                return _meta_damage(file, voxel_bytes)
         if name.endswith((".tif", ".tiff")):
             with path.open("rb") as file:
-                return _tiff_problem(file, path.stat().st_size)
-    except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
-        return f"it ends early ({error})"
+                return _tiff_damage(file, path.stat().st_size)
+    except (EOFError, ValueError, gzip.BadGzipFile, zlib.error, struct.error) as error:
+        return f"it is damaged or ends early ({error})"
     return None
 
 
-def _gzip_problem(path: Path, voxel_bytes: int) -> str | None:
-    with path.open("rb") as file:
-        file.seek(-4, 2)
-        said = struct.unpack("<I", file.read(4))[0]
-    # The last four bytes hold the size modulo 2^32: header (more with extensions) and voxels.
-    extra = (said - voxel_bytes) % 2**32
-    if _NIFTI_HEADER_BYTES <= extra < 2**16:
-        return None
-    # Several gzip members in one file, or a damaged one: only reading it through can tell.
+def _lacking(found: int, expected: int) -> str | None:
+    return f"{expected - found} bytes are missing" if found < expected else None
+
+
+def _gzip_damage(path: Path, expected: int) -> str | None:
     total = 0
-    with gzip.open(path, "rb") as stream:
+    with gzip.open(path, "rb") as stream:  # checks CRC and length of every member
         while chunk := stream.read(_CHUNK_BYTES):
             total += len(chunk)
-    return f"{voxel_bytes - total} bytes are missing" if total < voxel_bytes else None
+    return _lacking(total, expected)
 
 
-def _tiff_problem(file: BinaryIO, size: int) -> str | None:
+def _meta_damage(file: BinaryIO, expected: int) -> str | None:
+    head = file.read(_META_HEADER_MAX_BYTES)
+    mark = head.find(_META_DATA_MARK)
+    if mark < 0:
+        return None  # voxels lie in another file: its reader sees to it
+    start = head.index(b"\n", mark) + 1
+    file.seek(start)
+    if b"CompressedData = True" not in head[:mark]:
+        file.seek(0, 2)
+        return _lacking(file.tell() - start, expected)
+    total, stream = 0, zlib.decompressobj()
+    while not stream.eof:
+        chunk = file.read(_CHUNK_BYTES)
+        if not chunk:
+            return f"it ends early, after {total} of {expected} bytes"
+        while chunk and not stream.eof:
+            total += len(stream.decompress(chunk, _CHUNK_BYTES))
+            chunk = stream.unconsumed_tail
+    return _lacking(total, expected)
+
+
+def _tiff_damage(file: BinaryIO, size: int) -> str | None:
     mark = file.read(4)
     order = {b"II": "<", b"MM": ">"}.get(mark[:2], "")
     version = struct.unpack(f"{order}H", mark[2:])[0] if order else 0
@@ -104,7 +127,7 @@ def _tiff_values(file: BinaryIO, entry: bytes, kind: int, order: str, word: str)
     (count,) = struct.unpack(order + word, entry[:word_bytes])
     letter = _TIFF_INTEGERS.get(kind)
     if letter is None:
-        raise EOFError(f"its offsets are of type {kind}")
+        raise ValueError(f"offsets of type {kind}")
     needed = count * struct.calcsize(letter)
     content = entry[word_bytes : word_bytes + needed]
     if needed > word_bytes:

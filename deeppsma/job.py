@@ -22,6 +22,12 @@ from deeppsma.weights import NOTICE, WeightsStore
 #: What a shell reports for a process that ran out of memory.
 EXIT_OUT_OF_MEMORY = 137
 EXIT_TERMINATED = 143
+#: A file or folder that the operating system refuses.
+EXIT_FILES = 6
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; passes every ``except Exception`` on its way out, cleaning up."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def guarded(work: Callable[[], None]) -> int:
     """Run ``work``; turn what goes wrong into one last line on stderr and an exit status."""
 
     def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(EXIT_TERMINATED)
+        raise _Terminated
 
     signal.signal(signal.SIGTERM, terminate)
     try:
@@ -85,8 +91,13 @@ def guarded(work: Callable[[], None]) -> int:
         return _fail(str(error), error.exit_code)
     except MemoryError as error:
         return _fail(f"out of memory ({error}); give the process more memory", EXIT_OUT_OF_MEMORY)
+    except _Terminated:
+        return _fail("terminated from outside (a time limit?); no result was written", EXIT_TERMINATED)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", 130)
+        return _fail("interrupted; no result was written", 130)
+    except OSError as error:
+        where = error.filename or "a file"
+        return _fail(f"{where}: {error.strerror or error}; check the path, and that this user may use it", EXIT_FILES)
     return 0
 
 
@@ -115,6 +126,6 @@ def _picture(case: Case, result: Segmentation) -> bytes:
     return overview(
         {tracer: case.study(tracer).read_pet() for tracer in Tracer},
         result.masks,
-        {tracer: case.study(tracer).threshold_suv for tracer in Tracer},
+        case.thresholds,
         note=f"{case.name}, recipe {result.report['recipe']['name']}. {NOTICE}",
     )

@@ -6,14 +6,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deeppsma.errors import OutputError
-from deeppsma.images import ImageFile, Volume, write_image
+from deeppsma.images import ImageFile, Volume, is_image, write_image
 from deeppsma.tracer import Tracer
 
 REPORT_NAME = "run_report.json"
@@ -44,9 +44,13 @@ def output_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         _remove_result(out)
+        _refuse_other_images(out)
     except OSError as error:
         remedy = "give a folder that this user may write to"
         raise OutputError(out, f"cannot be written to ({error.strerror})", remedy) from None
+    except OutputError:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
     try:
         yield staging
     finally:
@@ -89,8 +93,12 @@ def write_result(
         if picture is not None:
             (staging / PICTURE_NAME).write_bytes(picture)
         return _publish(staging, out)
-    except (OSError, RuntimeError) as error:
-        _remove_result(out)
+    except BaseException as error:
+        # Whatever ends the run here, a time limit's signal too: one mask without the other must not stay.
+        with suppress(OSError):
+            _remove_result(out)
+        if not isinstance(error, OSError | RuntimeError):
+            raise
         reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
         remedy = "check the folder's free space and rights"
         raise OutputError(out, f"the result could not be written ({reason})", remedy) from None
@@ -113,6 +121,15 @@ def _check(path: Path, mask: Volume) -> None:
         raise OutputError(path, found, "report this as a bug")
     if again.voxels.dtype != np.uint8 or not np.array_equal(again.voxels, mask.voxels):
         raise OutputError(path, "does not read back as it was written", "check the disk")
+
+
+def _refuse_other_images(out: Path) -> None:
+    for tracer in Tracer:
+        folder = mask_path(out, tracer).parent
+        others = sorted(path.name for path in folder.iterdir() if is_image(path)) if folder.is_dir() else []
+        if others:
+            remedy = "move it away: exactly one image may lie there"
+            raise OutputError(folder, f"holds {others[0]}, which no run of deeppsma wrote", remedy)
 
 
 def _remove_result(out: Path) -> None:

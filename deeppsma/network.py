@@ -61,16 +61,21 @@ class NetworkConfig:
             raise ValueError(f"unknown channels {sorted(unknown)}; known are {', '.join(allowed)}")
         if len(set(self.channels)) != len(self.channels) or not self.channels:
             raise ValueError(f"channels must be named once each, not {self.channels}")
-        if set(self.outputs) - {tracer.value for tracer in Tracer} or not self.outputs:
-            raise ValueError(f"outputs must be tracers, not {self.outputs}")
+        if set(self.outputs) != {tracer.value for tracer in Tracer} or len(self.outputs) != len(Tracer):
+            raise ValueError(f"outputs must be both tracers, not {self.outputs}")
         if len(self.filters) != len(self.strides) or len(self.filters) < DEEP_SUPERVISION_HEADS + 2:
             raise ValueError(
                 f"{len(self.filters)} filters and {len(self.strides)} strides: need one a level, four levels or more"
             )
+        numbers = [*self.filters, *self.patch_zyx, *(step for level in self.strides for step in level)]
+        if any(not isinstance(n, int) or n < 1 for n in numbers):
+            raise ValueError("filters, strides and patch must be whole numbers above 0")
+        if len(self.patch_zyx) != 3 or any(len(level) != 3 for level in self.strides):
+            raise ValueError("patch and strides need three numbers, z, y, x")
         if tuple(self.strides[0]) != (1, 1, 1):
             raise ValueError(f"the first level keeps its resolution: strides 1, 1, 1, not {self.strides[0]}")
-        if self.working_spacing_mm < 0 or self.organ_embedding < 0:
-            raise ValueError("working spacing and organ embedding must not be negative")
+        if not 0 <= self.working_spacing_mm < 100 or self.organ_embedding < 0:
+            raise ValueError("working spacing must be 0 to 100 mm, and the organ embedding not negative")
         if not self.accepts(self.patch_zyx):
             raise ValueError(f"patch {self.patch_zyx} is no multiple of the network's {self.stride_zyx}, or just that")
 
@@ -84,6 +89,8 @@ class NetworkConfig:
             If a key is unknown or missing, or a value makes no sense.
         """
         known = {field.name for field in fields(cls)}
+        if not isinstance(content, dict):
+            raise ValueError("not a table of settings")  # noqa: TRY004 - what callers catch
         if unknown := set(content) - known:
             raise ValueError(f"unknown keys {sorted(unknown)}")
         try:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma.box import Box
+from deeppsma.box import Box, IndexZyx
 from deeppsma.channels import Channels
 from deeppsma.compute import ComputePlan, cpu_plan
+from deeppsma.errors import WeightsError
 from deeppsma.network import NetworkConfig
 from deeppsma.spaces import Space, mark_corners
 from deeppsma.tracer import Tracer
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 #: Logits [output, z, y, x] of a window [channel, z, y, x].
 RunWindow = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Logits = Mapping[Tracer, NDArray[np.float32]]
+
+
+class NotFiniteError(ArithmeticError):
+    """A network's output holds NaN or infinity."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class Prediction:
 
         def run(window: Box) -> NDArray[np.float32]:
             out = run_window(self.channels.window(window))
+            if not np.isfinite(out).all():
+                raise NotFiniteError
             if on_window is not None:
                 on_window()
             return out
@@ -81,6 +88,11 @@ class Prediction:
     def holds_needed(self, window: Box) -> bool:
         """Whether a window is run, or skipped."""
         return bool(self.needed[window.clipped(self.needed.shape).slices].any())
+
+    @property
+    def windows_needed(self) -> int:
+        """How many windows are run."""
+        return sum(self.holds_needed(window) for window in self.windows)
 
     def _at_native(self, values: NDArray[np.float32], tracer: Tracer) -> NDArray[np.float32]:
         native = self.space.needed[tracer]
@@ -135,6 +147,26 @@ def window_runner(network: torch.nn.Module, plan: ComputePlan) -> RunWindow:
     return run
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a prediction gave, and how.
+
+    Parameters
+    ----------
+    logits
+        By tracer; see `Prediction.run`.
+    plan
+        The plan that succeeded; the next prediction starts from it.
+    windows_run, windows_skipped
+        Of the attempt that succeeded.
+    """
+
+    logits: Logits
+    plan: ComputePlan
+    windows_run: int
+    windows_skipped: int
+
+
 def predict(
     network: torch.nn.Module,
     prediction: Prediction,
@@ -143,11 +175,12 @@ def predict(
     on_window: Callable[[], None] | None = None,
     on_fallback: Callable[[str], None] | None = None,
     make_runner: Callable[[torch.nn.Module, ComputePlan], RunWindow] = window_runner,
-) -> tuple[Logits, ComputePlan]:
-    """Run a prediction; where memory runs out, in smaller windows, then on the CPU.
+) -> Outcome:
+    """Run a prediction; where memory or precision do not suffice, step down.
 
-    Each attempt starts from the first window, so that what comes out depends
-    only on the attempt that succeeded.
+    Where memory runs out: smaller windows, then the CPU. Where half precision
+    overflows: single precision. Each attempt starts from the first window, so
+    that what comes out depends only on the attempt that succeeded.
 
     Parameters
     ----------
@@ -160,47 +193,66 @@ def predict(
     make_runner
         Puts the network on a device; tests replace it.
 
-    Returns
-    -------
-    logits, plan
-        The plan that succeeded: the next prediction starts from it.
-
     Raises
     ------
     MemoryError
         If the last attempt runs out of memory, too.
+    WeightsError
+        If the network's output is not finite even in single precision.
     """
-    reason = ""
-    for attempt, windows, words in _attempts(prediction, plan, overlap):
-        if reason and on_fallback is not None:
-            on_fallback(f"{reason}: {words}")
+    while True:
+        attempt = _with_small_windows(prediction, overlap) if plan.small_windows else prediction
         try:
-            return windows.run(make_runner(network, attempt), on_window), attempt
+            logits = attempt.run(make_runner(network, plan), on_window)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
-            reason = f"out of memory on {attempt.device} with windows of {windows.windows[0].shape_zyx}"
-            _give_back(attempt.device)
-    raise MemoryError(reason)
+            following, words = _less_memory(prediction, plan)
+            reason = f"out of memory on {plan.device} with windows of {attempt.windows[0].shape_zyx}"
+            if following is None:
+                raise MemoryError(reason) from None
+        except NotFiniteError:
+            reason = f"the network's output is not finite in {plan.precision}"
+            if plan.precision == "float32":
+                raise WeightsError("network", reason, "check the weights and the PET's values") from None
+            following, words = replace(plan, precision="float32"), "float32"
+        else:
+            ran = attempt.windows_needed
+            return Outcome(logits, plan, ran, len(attempt.windows) - ran)
+        _give_back(plan.device)
+        if on_fallback is not None:
+            on_fallback(f"{reason}: went on with {words}")
+        plan = following
 
 
-def _attempts(
-    prediction: Prediction, plan: ComputePlan, overlap: float
-) -> Iterator[tuple[ComputePlan, Prediction, str]]:
-    yield plan, prediction, "as planned"
-    step = prediction.config.stride_zyx
-    z, y, x = (max(s, n // 2 // s * s) for n, s in zip(prediction.config.patch_zyx, step, strict=True))
-    if prediction.config.accepts((z, y, x)):
-        smaller = replace(prediction, windows=plan_windows(prediction.needed.shape, (z, y, x), overlap))
-        yield plan, smaller, f"windows of {(z, y, x)}"
+def _less_memory(prediction: Prediction, plan: ComputePlan) -> tuple[ComputePlan | None, str]:
+    """The next plan down the ladder, in words too; None at its end."""
+    small = _small_patch(prediction.config)
+    if not plan.small_windows and prediction.config.accepts(small):
+        return replace(plan, small_windows=True), f"windows of {small}"
     if plan.device != "cpu":
-        yield cpu_plan(), prediction, "on the CPU"
+        return cpu_plan(), "the CPU"
+    return None, ""
+
+
+def _small_patch(config: NetworkConfig) -> IndexZyx:
+    z, y, x = (max(s, n // 2 // s * s) for n, s in zip(config.patch_zyx, config.stride_zyx, strict=True))
+    return z, y, x
+
+
+def _with_small_windows(prediction: Prediction, overlap: float) -> Prediction:
+    windows = plan_windows(prediction.needed.shape, _small_patch(prediction.config), overlap)
+    return replace(prediction, windows=windows)
 
 
 def _out_of_memory(error: BaseException) -> bool:
     import torch
 
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # Not every allocation goes through torch's own allocator.
+    said = str(error)
+    return any(sign in said for sign in ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED"))
 
 
 def _give_back(device: str) -> None:

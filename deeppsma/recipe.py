@@ -8,10 +8,10 @@ from typing import Any
 from deeppsma.errors import ConfigurationError
 from deeppsma.organs import LABEL_MAX
 from deeppsma.resources import names, read_toml
+from deeppsma.weights import ALL_MEMBERS
 
 FUSIONS = ("single", "bothways")
 DEFAULT_RECIPE = "bothways"
-ALL_MEMBERS = "*"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.errors import InputError
+from deeppsma.jsonfile import read_json
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -109,7 +109,7 @@ def from_challenge(content: Any, where: Path | str = "transform") -> RigidTransf
         raise InputError(where, f'no "{CHALLENGE_KEY}" in it', remedy)
     try:
         matrix = np.array(content[CHALLENGE_KEY], dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(where, "the transform holds something that is not a number", remedy) from None
     if matrix.shape != (4, 4):
         raise InputError(where, f"the transform has shape {matrix.shape}", remedy)
@@ -118,11 +118,7 @@ def from_challenge(content: Any, where: Path | str = "transform") -> RigidTransf
 
 def read_challenge_transform(path: Path) -> RigidTransform:
     """Read ``psma-to-fdg-registration.json``; see `from_challenge`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"not readable as JSON ({error})", "give the registration's JSON file") from None
-    return from_challenge(content, path)
+    return from_challenge(read_json(path, "give the registration's JSON file"), path)
 
 
 def read_tfm(path: Path) -> RigidTransform:
@@ -137,11 +133,12 @@ def read_tfm(path: Path) -> RigidTransform:
                 raise InputError(path, "several transforms in one file", "give a single rigid transform")
             transform = composite.GetNthTransform(0)
         linear = transform.Downcast()
-        rotation, translation, centre = linear.GetMatrix(), linear.GetTranslation(), linear.GetCenter()
-    except (RuntimeError, AttributeError) as error:
+        rotation = np.array(linear.GetMatrix()).reshape(3, 3)
+        translation, centre = np.array(linear.GetTranslation()), np.array(linear.GetCenter())
+    except (RuntimeError, AttributeError, ValueError) as error:
         found = f"not a rigid ITK transform ({_last_line(error)})"
         raise InputError(path, found, "give an Euler3DTransform") from None
-    return _checked(np.array(rotation).reshape(3, 3), np.array(translation), np.array(centre), path)
+    return _checked(rotation, translation, centre, path)
 
 
 def write_tfm(transform: RigidTransform, path: Path) -> None:

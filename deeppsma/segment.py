@@ -6,7 +6,7 @@ anything is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from deeppsma.box import Box
 from deeppsma.case import Case
-from deeppsma.channels import build_channels
+from deeppsma.channels import Channels, build_channels
 from deeppsma.compute import ComputePlan, plan_compute
-from deeppsma.errors import ConfigurationError
 from deeppsma.fusion import fuse, mean_logits, wanted_tracers
 from deeppsma.growing import grow
 from deeppsma.images import Volume
+from deeppsma.network import NetworkConfig
 from deeppsma.predict import Logits, Prediction, plan_prediction, predict
-from deeppsma.recipe import ALL_MEMBERS, Growing, Recipe
+from deeppsma.recipe import Growing, Recipe
 from deeppsma.report import describe_run
 from deeppsma.spaces import Space, build_spaces, resample
 from deeppsma.stopwatch import Stopwatch
@@ -99,8 +99,9 @@ def segment(
     """
     run = _Run(watch or Stopwatch())
     with run.watch.stage("read weights"):
-        members = [store.member(name) for name in _member_names(recipe, store)]
-    thresholds = {tracer: case.study(tracer).threshold_suv for tracer in Tracer}
+        members = store.choose(recipe.members)
+    thresholds = case.thresholds
+    _note_formats(case, run)
     with run.watch.stage("read PET"):
         pets = {tracer: case.study(tracer).read_pet() for tracer in Tracer}
         grids = {tracer: pets[tracer].geometry for tracer in Tracer}
@@ -121,13 +122,12 @@ def segment(
     return Segmentation(whole, report)
 
 
-def _member_names(recipe: Recipe, store: WeightsStore) -> Iterable[str]:
-    if recipe.members != (ALL_MEMBERS,):
-        return recipe.members
-    if not store.names():
-        remedy = "train some, or give their folder with --weights"
-        raise ConfigurationError(recipe.name, "no weights to average", remedy)
-    return store.names()
+def _note_formats(case: Case, run: _Run) -> None:
+    for tracer in Tracer:
+        study = case.study(tracer)
+        for what, file in (("PET", study.pet), ("organ map", study.organs)):
+            if file is not None and file.lacks_position:
+                run.fallbacks.append(f"{tracer.upper()} {what}: TIFF holds no position; slices of 1 mm at 0 assumed")
 
 
 def _read_organs(case: Case, recipe: Recipe, members: list[Member], run: _Run) -> dict[Tracer, Volume | None]:
@@ -161,32 +161,54 @@ def _logits(
         _make_deterministic()
     if fallback:
         run.fallbacks.append(fallback)
-    jobs: list[tuple[Member, Tracer, Prediction]] = []
-    with run.watch.stage("channels"):
-        for fixed, space in spaces.items():
-            for member in members:
-                channels = build_channels(member.network, space, _thresholds(case), organs, case.fdg_to_psma)
-                wanted = wanted_tracers(recipe.fusion, fixed)
-                jobs.append(
-                    (member, fixed, plan_prediction(member.network, space, channels, wanted, recipe.window_overlap))
-                )
-    needed = [sum(job.holds_needed(window) for window in job.windows) for _, _, job in jobs]
-    run.windows["run"] = sum(needed)
-    run.windows["skipped"] = sum(len(job.windows) for _, _, job in jobs) - sum(needed)
-    advance = progress(sum(needed)) if progress is not None else None
     networks: dict[str, torch.nn.Module] = {}
-    found: dict[Tracer, list[Logits]] = {fixed: [] for fixed in spaces}
-    for member, fixed, job in jobs:
-        if member.name not in networks:
-            with run.watch.stage("read weights"):
-                networks[member.name] = member.load()
-        with run.watch.stage("network"):
-            logits, plan = predict(
-                networks[member.name], job, plan, recipe.window_overlap, advance, run.fallbacks.append
-            )
-        found[fixed].append(logits)
+    found: dict[Tracer, Logits] = {}
+    for fixed, space in spaces.items():
+        # One space at a time, and its channels once for all members that are fed alike: memory does not grow.
+        jobs: dict[NetworkConfig, Prediction] = {}
+        of_members = []
+        for member in members:
+            if member.network not in jobs:
+                with run.watch.stage("channels"):
+                    channels = _channels(member.network, list(jobs.values()), space, case, organs)
+                    wanted = wanted_tracers(recipe.fusion, fixed)
+                    jobs[member.network] = plan_prediction(
+                        member.network, space, channels, wanted, recipe.window_overlap
+                    )
+            if member.name not in networks:
+                with run.watch.stage("read weights"):
+                    networks[member.name] = member.load()
+            advance = progress(jobs[member.network].windows_needed) if progress is not None else None
+            with run.watch.stage("network"):
+                outcome = predict(
+                    networks[member.name],
+                    jobs[member.network],
+                    plan,
+                    recipe.window_overlap,
+                    advance,
+                    run.fallbacks.append,
+                )
+            plan = outcome.plan
+            run.windows["run"] += outcome.windows_run
+            run.windows["skipped"] += outcome.windows_skipped
+            of_members.append(outcome.logits)
+        found[fixed] = mean_logits(of_members)
     run.plan = plan
-    return {fixed: mean_logits(of_members) for fixed, of_members in found.items()}
+    return found
+
+
+def _channels(
+    config: NetworkConfig,
+    made: list[Prediction],
+    space: Space,
+    case: Case,
+    organs: Mapping[Tracer, Volume | None],
+) -> Channels:
+    block = config.block_zyx(space.geometry)
+    for job in made:
+        if job.config.channels == config.channels and job.channels.block_zyx == block:
+            return job.channels
+    return build_channels(config, space, case.thresholds, organs, case.fdg_to_psma)
 
 
 def _mask(
@@ -232,10 +254,11 @@ def _findings(space: Space | None, mask: NDArray[np.bool_] | None, threshold_suv
     """Volume, components and SUV of a mask."""
     if space is None or mask is None or not mask.any():
         return {"threshold_suv": threshold_suv, "volume_ml": 0.0, "components": 0}
-    from scipy.ndimage import label
+    from scipy.ndimage import generate_binary_structure, label
 
     suv = space.pet[space.fixed][mask]
-    _, components = label(mask, np.ones((3, 3, 3)))
+    around = Box.around_mask(mask) or Box.whole(space.geometry.shape_zyx)
+    _, components = label(mask[around.slices], generate_binary_structure(3, 2))
     return {
         "threshold_suv": threshold_suv,
         "volume_ml": round(float(mask.sum()) * space.geometry.voxel_volume_ml, 3),
@@ -243,10 +266,6 @@ def _findings(space: Space | None, mask: NDArray[np.bool_] | None, threshold_suv
         "suv_max": round(float(suv.max()), 3),
         "suv_mean": round(float(suv.mean(dtype=np.float64)), 3),
     }
-
-
-def _thresholds(case: Case) -> dict[Tracer, float]:
-    return {tracer: case.study(tracer).threshold_suv for tracer in Tracer}
 
 
 def _make_deterministic() -> None:

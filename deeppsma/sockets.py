@@ -5,13 +5,13 @@ Source: the challenge's interface page and the organisers' example algorithm.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deeppsma.errors import InputError
 from deeppsma.images import is_image
+from deeppsma.jsonfile import read_json
 from deeppsma.tracer import Tracer
 
 PET, CT, ORGANS, THRESHOLD, REGISTRATION = "pet", "ct", "organs", "threshold", "registration"
@@ -113,10 +113,7 @@ def find_sockets(folder: Path) -> dict[str, Found]:
 
 def _listed(listing: Path) -> list[tuple[Socket, str, Any]]:
     remedy = "give the list that the platform writes, or remove the file to use the standard paths"
-    try:
-        entries = json.loads(listing.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(listing, f"not readable as JSON ({error})", remedy) from None
+    entries = read_json(listing, remedy)
     if not isinstance(entries, list):
         raise InputError(listing, f"a {type(entries).__name__} instead of a list", remedy)
     out: list[tuple[Socket, str, Any]] = []

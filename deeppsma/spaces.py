@@ -191,7 +191,7 @@ def resample(volume: Volume, grid: Geometry, transform: RigidTransform | None = 
     Returns
     -------
     ndarray
-        [z, y, x], the image's dtype (bool counts as float32 unless labels).
+        [z, y, x], the image's dtype. A linear mask should be float32.
     """
     import SimpleITK as sitk
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.errors import WeightsError
+from deeppsma.jsonfile import read_json
 from deeppsma.network import NetworkConfig, build_network
 from deeppsma.resources import resources_folder
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MANIFEST_NAME, WEIGHTS_NAME = "manifest.json", "weights.safetensors"
 FORMAT = 1
+#: Stands for every member of a folder.
+ALL_MEMBERS = "*"
 NOTICE = "Not for clinical use."
 
 
@@ -123,7 +126,35 @@ class WeightsStore:
 
     def names(self) -> list[str]:
         """Names of all members."""
-        return sorted({path.parent.name for folder in self.folders for path in folder.glob(f"*/{MANIFEST_NAME}")})
+        return sorted({name for folder in self.folders for name in _names_in(folder)})
+
+    def choose(self, wanted: tuple[str, ...]) -> list[Member]:
+        """Members that a recipe asks for.
+
+        Parameters
+        ----------
+        wanted
+            Names; or "*" alone for all members of the first folder that has
+            any, so that weights of one's own are not mixed with shipped ones.
+
+        Raises
+        ------
+        WeightsError
+            If a member is missing, or the folder that comes first offers
+            members and none of them is asked for.
+        """
+        if wanted == (ALL_MEMBERS,):
+            folder = next((folder for folder in self.folders if _names_in(folder)), None)
+            if folder is None:
+                remedy = "train some, or give their folder with --weights"
+                raise WeightsError(str(self.folders[0]), "no weights to average", remedy)
+            return [read_member(folder / name) for name in _names_in(folder)]
+        members = [self.member(name) for name in wanted]
+        first = self.folders[0]
+        if len(self.folders) > 1 and not any(member.folder.parent == first for member in members):
+            found = f"holds {', '.join(_names_in(first))}, and the recipe asks for {', '.join(wanted)}"
+            raise WeightsError(first, found, "rename the member, or choose the recipe 'ensemble'")
+        return members
 
     def member(self, name: str) -> Member:
         """The member of a name.
@@ -140,6 +171,10 @@ class WeightsStore:
         raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
 
 
+def _names_in(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST_NAME}"))
+
+
 def read_member(folder: Path) -> Member:
     """Read a member's manifest.
 
@@ -150,18 +185,15 @@ def read_member(folder: Path) -> Member:
     """
     path = folder / MANIFEST_NAME
     remedy = "copy the member's folder again"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(path, f"not readable as JSON ({error})", remedy) from None
+    content = read_json(path, remedy, WeightsError)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(path, f"not a manifest of format {FORMAT}", remedy)
     try:
         network = NetworkConfig.from_dict(content["network"])
-        sha256, training = content["sha256"], content["training"]
+        sha256, training = str(content["sha256"]), dict(content["training"])
     except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(path, f"not a valid manifest ({error})", remedy) from None
-    return Member(folder.name, folder, network, str(sha256), dict(training))
+    return Member(folder.name, folder, network, sha256, training)
 
 
 def write_member(

@@ -79,6 +79,13 @@ def truncate(case: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def flip_bits(case: Path) -> None:
+    path = image(case / PET)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
 def empty_folder(case: Path) -> None:
     image(case / PET).unlink()
 
@@ -141,6 +148,7 @@ BAD_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty folder": (empty_folder, "holds no image"),
     "two images": (two_images, "holds 2 images"),
     "truncated image": (truncate, "not a readable image"),
+    "flipped bits": (flip_bits, "not a readable image"),
     "text as image": (lambda case: image(case / PET).write_text("PET"), "not a readable image"),
     "2-D": (of_dimension((20, 20)), "2-D image"),
     "4-D": (of_dimension((2, 20, 20, 20)), "4-D image"),
@@ -157,8 +165,11 @@ BAD_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "threshold negative": (text(THRESHOLD, "-3"), "threshold of -3"),
     "threshold NaN": (text(THRESHOLD, "NaN"), "threshold of nan"),
     "threshold absurd": (text(THRESHOLD, "5000"), "threshold of 5000"),
+    "threshold tiny": (text(THRESHOLD, "1e-39"), "threshold of 1e-39"),
+    "threshold of 400 digits": (text(THRESHOLD, "9" * 400), "threshold of 999"),
     "threshold broken": (text(THRESHOLD, "{"), "not readable as JSON"),
     "transform broken": (text(TRANSFORM, "]"), "not readable as JSON"),
+    "transform of 400 digits": (matrix(lambda m: m[0].__setitem__(3, 10**400)), "not a number"),
     "transform 3 x 4": (matrix(lambda m: m.pop()), "shape (3, 4)"),
     "transform no rotation": (matrix(lambda m: m[0].__setitem__(0, 2.0)), "not a rotation"),
     "transform NaN": (matrix(lambda m: m[0].__setitem__(3, float("nan"))), "NaN or infinite"),
@@ -168,6 +179,7 @@ BAD_CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "label -1": (label(-1), "organ labels from -1"),
     "label 0.5": (label(0.5), "not whole numbers"),
     "listing broken": (text("inputs.json", "[{]"), "not readable as JSON"),
+    "listing bottomless": (text("inputs.json", "[" * 100_000), "not readable as JSON"),
     "listing no list": (text("inputs.json", "{}"), "instead of a list"),
     "listing without slug": (text("inputs.json", "[{}]"), "without an interface"),
     "listing twice": (listing(lambda entries: entries.append(entries[0])), "named twice"),
@@ -229,10 +241,23 @@ def other_architecture(weights: Path) -> None:
     manifest.write_text(json.dumps(content))
 
 
+def network_setting(key: str, value: object) -> Callable[[Path], None]:
+    def change(weights: Path) -> None:
+        manifest = weights / "cds-compact/manifest.json"
+        content = json.loads(manifest.read_text())
+        content["network"][key] = value
+        manifest.write_text(json.dumps(content))
+
+    return change
+
+
 BAD_WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit": (damaged, "SHA-256"),
     "no weights file": (lambda w: (w / "cds-compact/weights.safetensors").unlink(), "not readable"),
     "another architecture": (other_architecture, "not weights of this network"),
+    "stride 0": (network_setting("strides", [[1, 1, 1]] + [[0, 0, 0]] * 3), "above 0"),
+    "one output": (network_setting("outputs", ["psma"]), "both tracers"),
+    "another name": (lambda w: (w / "cds-compact").rename(w / "mine"), "rename the member"),
     "manifest broken": (lambda w: (w / "cds-compact/manifest.json").write_text("{"), "not readable as JSON"),
     "manifest of another format": (lambda w: (w / "cds-compact/manifest.json").write_text("{}"), "format 1"),
     "an empty folder": (lambda w: shutil.rmtree(w / "cds-compact"), "no member there"),

@@ -63,6 +63,11 @@ def test_the_input_folder_may_be_a_link_and_file_names_are_free(tmp_path, platfo
     assert load_case(tmp_path / "link").fdg.pet.path.name == "any name.mha"
 
 
+def test_hidden_files_beside_an_image_are_no_images(platform_case):
+    (platform_case / "images/fdg-pet/._image.mha").write_text("left by a file manager")
+    assert load_case(platform_case).fdg.pet.path.name == "image.mha"
+
+
 def test_other_paths_named_by_the_listing_are_followed(platform_case):
     shutil.move(platform_case / "images/fdg-pet", platform_case / "elsewhere")
     listing = json.loads((platform_case / "inputs.json").read_text())

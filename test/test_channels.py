@@ -53,5 +53,5 @@ def test_a_missing_organ_map_is_zeros(space_and_organs):
 
 def test_channels_follow_the_configuration(space_and_organs):
     space, organs = space_and_organs
-    config = replace(TINY_NETWORK, channels=("psma_pet",), outputs=("psma",))
+    config = replace(TINY_NETWORK, channels=("psma_pet",))
     assert build_channels(config, space, THRESHOLDS, organs, TRANSFORM).window(Box((0, 0, 0), (2, 2, 2))).shape[0] == 1

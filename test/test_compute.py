@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ def test_the_cpu_when_asked_for():
 
 def test_auto_without_a_gpu_is_no_fallback(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(compute, "_DRIVER_SIGNS", ())
     assert plan_compute("auto") == (cpu_plan(), None)
     with pytest.raises(ConfigurationError, match="none found"):
         plan_compute("cuda")
@@ -37,6 +40,20 @@ def test_a_gpu_that_does_not_work_is_a_fallback(monkeypatch):
 def test_a_gpu_that_works_is_used_in_half_precision(monkeypatch):
     monkeypatch.setattr(compute, "_gpu_problem", lambda: (None, True))
     assert plan_compute("auto") == (ComputePlan("cuda", "float16"), None)
+
+
+def test_a_driver_that_torch_cannot_use_is_a_fallback(monkeypatch, tmp_path):
+    def too_old():
+        warnings.warn("CUDA initialization: The NVIDIA driver on your system is too old (found 11040)", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", too_old)
+    monkeypatch.setattr(compute, "_DRIVER_SIGNS", (tmp_path,))
+    plan, fallback = plan_compute("auto")
+    assert plan.device == "cpu"
+    assert fallback == "GPU not used: CUDA initialization: The NVIDIA driver on your system is too old"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert plan_compute("auto")[1].endswith("finds none")
 
 
 def test_an_unknown_device_is_refused():

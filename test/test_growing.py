@@ -34,6 +34,18 @@ def test_same_voxels_as_the_full_maurer_map(seed, spacing, radius, share, turn):
     assert np.array_equal(within_radius(mask, spacing, radius), maurer(mask, spacing, radius, direction))
 
 
+@pytest.mark.parametrize("spacing", [(5 / 3, 5 / 3, 5 / 3), (5 / 3, 2.5, 4.0), (0.8, 1.5, 1.5)])
+def test_where_the_two_differ_it_is_a_tie(spacing):
+    """Spacings whose multiples hit the radius but for rounding: ours takes every tie, by place ITK does not."""
+    mask = np.random.default_rng(0).random((16, 14, 15)) < 0.01
+    mask[5, 5, 5] = True
+    ours, theirs = within_radius(mask, spacing, 5.0), maurer(mask, spacing, 5.0)
+    assert not (theirs & ~ours).any()
+    below, above = (maurer(mask, spacing, r) for r in (5.0 - 1e-5, 5.0 + 1e-5))
+    assert np.array_equal(ours, above)
+    assert not ((ours != theirs) & ~(above & ~below)).any()
+
+
 def test_by_hand_on_an_anisotropic_line():
     mask = np.zeros((1, 1, 7), bool)
     mask[0, 0, 3] = True

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeppsma.errors import InputError
 from deeppsma.geometry import Geometry
-from deeppsma.images import Volume, write_image
-from deeppsma.integrity import missing_part
+from deeppsma.images import ImageFile, Volume, write_image
+from deeppsma.integrity import damage
 
 VOXELS = np.random.default_rng(0).random((6, 20, 20), dtype=np.float32)
 
@@ -20,28 +21,48 @@ def written(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.tif", "a.mha"])
 def test_whole_files_pass(tmp_path, name):
-    assert missing_part(written(tmp_path, name), VOXELS.nbytes) is None
+    assert damage(written(tmp_path, name), VOXELS.nbytes) is None
 
 
-@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.tif"])
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.tif", "a.mha"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_cut_files_do_not(tmp_path, name, share):
     path = written(tmp_path, name)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    assert missing_part(path, VOXELS.nbytes) is not None
+    assert damage(path, VOXELS.nbytes) is not None
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.mha"])
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8, 0.95])
+def test_flipped_bits_in_compressed_voxels_are_seen(tmp_path, name, share):
+    path = written(tmp_path, name)
+    content = bytearray(path.read_bytes())
+    for index in range(int(len(content) * share), int(len(content) * share) + 4):
+        content[index] ^= 0xFF
+    path.write_bytes(content)
+    assert damage(path, VOXELS.nbytes) is not None
+    with pytest.raises(InputError, match="not a readable image"):
+        ImageFile(path).read()
+
+
+def test_an_uncompressed_mha_passes_whole_and_fails_cut(tmp_path):
+    write_image(Volume(VOXELS, Geometry(VOXELS.shape, (2, 2, 2))), tmp_path / "a.mha", compress=False)
+    assert damage(tmp_path / "a.mha", VOXELS.nbytes) is None
+    (tmp_path / "a.mha").write_bytes((tmp_path / "a.mha").read_bytes()[:-1])
+    assert damage(tmp_path / "a.mha", VOXELS.nbytes) == "1 bytes are missing"
 
 
 def test_gzip_in_several_members_passes(tmp_path):
     content = gzip.decompress(written(tmp_path, "a.nii.gz").read_bytes())
     halves = gzip.compress(content[:5000]) + gzip.compress(content[5000:])
     (tmp_path / "a.nii.gz").write_bytes(halves)
-    assert missing_part(tmp_path / "a.nii.gz", VOXELS.nbytes) is None
+    assert damage(tmp_path / "a.nii.gz", VOXELS.nbytes) is None
 
 
 def test_gzip_of_too_few_bytes_does_not(tmp_path):
     content = gzip.decompress(written(tmp_path, "a.nii.gz").read_bytes())
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content[:5000]))
-    assert "bytes are missing" in missing_part(tmp_path / "a.nii.gz", VOXELS.nbytes)
+    assert "bytes are missing" in damage(tmp_path / "a.nii.gz", VOXELS.nbytes)
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -50,19 +71,19 @@ def test_tiffs_of_another_writer(tmp_path, big):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], big_tiff=big)
-    assert missing_part(tmp_path / "a.tif", VOXELS.nbytes) is None
+    assert damage(tmp_path / "a.tif", VOXELS.nbytes) is None
     content = (tmp_path / "a.tif").read_bytes()
     assert content[2] == (43 if big else 42)
     (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
-    assert missing_part(tmp_path / "a.tif", VOXELS.nbytes) is not None
+    assert damage(tmp_path / "a.tif", VOXELS.nbytes) is not None
 
 
 def test_what_is_no_tiff_is_said(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"hello world")
-    assert missing_part(tmp_path / "a.tif", 1) == "it is no TIFF"
+    assert damage(tmp_path / "a.tif", 1) == "it is no TIFF"
 
 
 def test_a_tiff_whose_pages_go_in_circles_ends(tmp_path):
     page = struct.pack("<HI", 0, 8)  # no entries, next page: itself
     (tmp_path / "a.tif").write_bytes(struct.pack("<2sHI", b"II", 42, 8) + page)
-    assert "pages" in missing_part(tmp_path / "a.tif", 1)
+    assert "pages" in damage(tmp_path / "a.tif", 1)

@@ -98,6 +98,12 @@ def test_phantom_refuses_nonsense(tmp_path, capsys):
     assert "at least one case" in capsys.readouterr().err
 
 
+def test_a_file_where_a_folder_should_be_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["phantom", str(tmp_path / "file")]) == 6
+    assert "Not a directory" in capsys.readouterr().err
+
+
 def test_a_missing_case_is_one_line(tmp_path, capsys):
     assert main(["segment", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.strip().endswith("give a platform input folder or a train_XXXX folder")
@@ -109,6 +115,7 @@ def test_a_missing_case_is_one_line(tmp_path, capsys):
         (InputError("a", "b", "c"), 2, "a: b; c"),
         (MemoryError("1 GB"), 137, "out of memory (1 GB)"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (PermissionError(13, "Permission denied", "/input/PSMA"), 6, "/input/PSMA: Permission denied; check the path"),
     ],
 )
 def test_what_goes_wrong_becomes_a_last_line_and_a_status(error, status, text, capsys):
@@ -142,6 +149,8 @@ def test_a_terminated_run_leaves_nothing(platform_case, tmp_path, tiny_weights):
     process = subprocess.Popen(
         [sys.executable, "-c", code, "segment", str(platform_case), str(out), "--weights", str(tiny_weights)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     for _ in range(200):
         if (out / ".deeppsma-partial").exists():
@@ -149,7 +158,9 @@ def test_a_terminated_run_leaves_nothing(platform_case, tmp_path, tiny_weights):
         time.sleep(0.1)
     assert (out / ".deeppsma-partial").exists()
     process.terminate()
-    assert process.wait(timeout=20) == 143
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert said.strip().splitlines()[-1].startswith("deeppsma: error: terminated from outside")
     assert list(out.rglob("*")) == []
 
 

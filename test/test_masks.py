@@ -69,6 +69,32 @@ def test_a_failure_on_the_last_move_leaves_nothing(tmp_path, monkeypatch):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
+@pytest.mark.parametrize("error", [SystemExit(143), KeyboardInterrupt()])
+def test_a_signal_between_the_two_masks_leaves_nothing(tmp_path, monkeypatch, error):
+    real, moved = os.replace, []
+
+    def end_second(source, target):
+        moved.append(target)
+        if len(moved) == 2:
+            raise error
+        real(source, target)
+
+    monkeypatch.setattr(masks.os, "replace", end_second)
+    with pytest.raises(type(error)), output_folder(tmp_path) as staging:
+        write_result(staging, tmp_path, result(), {})
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_an_image_of_another_name_in_a_masks_place_is_refused(tmp_path):
+    place = mask_path(tmp_path, Tracer.FDG).parent
+    place.mkdir(parents=True)
+    (place / "old.mha").write_text("of another program")
+    with pytest.raises(OutputError, match=r"holds old\.mha"), output_folder(tmp_path):
+        pass
+    assert (place / "old.mha").exists()
+    assert not (tmp_path / ".deeppsma-partial").exists()
+
+
 @pytest.mark.parametrize("damage", ["value", "grid"])
 def test_a_mask_that_reads_back_otherwise_is_refused(tmp_path, monkeypatch, damage):
     def write_wrong(volume, path, compress=True):

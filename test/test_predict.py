@@ -6,9 +6,10 @@ import torch
 
 from deeppsma.channels import build_channels
 from deeppsma.compute import ComputePlan
+from deeppsma.errors import WeightsError
 from deeppsma.images import Volume
 from deeppsma.network import build_network
-from deeppsma.predict import plan_prediction, predict, window_runner
+from deeppsma.predict import _out_of_memory, plan_prediction, predict, window_runner
 from deeppsma.spaces import build_spaces
 from deeppsma.tracer import Tracer
 from deeppsma.windows import blend
@@ -107,22 +108,61 @@ class Failing:
 def test_the_ladder_on_a_gpu(scene, error):
     job, notes = plan(scene, LARGER), []
     failing = Failing(2, error)
-    logits, used = predict(torch.nn.Identity(), job, ComputePlan("cuda", "float16"), 0.5, None, notes.append, failing)
+    outcome = predict(torch.nn.Identity(), job, ComputePlan("cuda", "float16"), 0.5, None, notes.append, failing)
     assert failing.plans[:3] == ["cuda", "cuda", "cpu"]
     assert failing.sizes[:3] == [(32, 16, 16), (16, 8, 8), (32, 16, 16)]
-    assert used.device == "cpu"
+    assert outcome.plan.device == "cpu"
     assert len(notes) == 2
     assert "windows of (16, 8, 8)" in notes[0]
-    assert "on the CPU" in notes[1]
-    assert (logits[Tracer.FDG] == 1).all()
+    assert "went on with the CPU" in notes[1]
+    assert (outcome.logits[Tracer.FDG] == 1).all()
+    assert outcome.windows_run == job.windows_needed
 
 
 def test_smaller_windows_may_be_enough(scene):
     notes = []
     failing = Failing(1, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    _, used = predict(torch.nn.Identity(), plan(scene, LARGER), CPU, 0.5, None, notes.append, failing)
-    assert used == CPU
+    outcome = predict(torch.nn.Identity(), plan(scene, LARGER), CPU, 0.5, None, notes.append, failing)
+    assert outcome.plan == replace(CPU, small_windows=True)
     assert len(notes) == 1
+    # The next prediction starts where this one succeeded.
+    again = predict(torch.nn.Identity(), plan(scene, LARGER), outcome.plan, 0.5, None, notes.append, Failing(0, None))
+    assert again.windows_run == outcome.windows_run
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("x"),
+        MemoryError(),
+        *map(RuntimeError, ["CUDA error: out of memory", "CUDNN_STATUS_ALLOC_FAILED"]),
+    ],
+)
+def test_what_counts_as_out_of_memory(error):
+    assert _out_of_memory(error)
+    assert not _out_of_memory(RuntimeError("shape mismatch"))
+
+
+def test_half_precision_that_overflows_becomes_single_precision(scene):
+    notes = []
+
+    def overflowing(network, plan):
+        value = 1.0 if plan.precision == "float32" else np.nan
+        return lambda window: np.full((2, *window.shape[1:]), value, np.float32)
+
+    half = ComputePlan("cpu", "bfloat16")
+    outcome = predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), half, 0.5, None, notes.append, overflowing)
+    assert outcome.plan.precision == "float32"
+    assert notes == ["the network's output is not finite in bfloat16: went on with float32"]
+
+
+def test_nan_is_no_answer(scene):
+    def broken(network, plan):
+        return lambda window: np.full((2, *window.shape[1:]), np.nan, np.float32)
+
+    with pytest.raises(WeightsError, match="not finite in float32"):
+        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, 0.5, make_runner=broken)
 
 
 def test_the_end_of_the_ladder_is_an_error(scene):

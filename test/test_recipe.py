@@ -2,7 +2,7 @@ import pytest
 
 from deeppsma import resources
 from deeppsma.errors import ConfigurationError
-from deeppsma.organs import KEPT_FROM_GROWING
+from deeppsma.organs import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
 from deeppsma.recipe import DEFAULT_RECIPE, Growing, Recipe, all_recipes, load_recipe
 
 
@@ -11,7 +11,7 @@ def test_the_reports_five_are_there():
     assert {"single", "single_plus", "bothways", "bothways_plus", "ensemble"} <= set(recipes)
     assert DEFAULT_RECIPE == "bothways"
     for name in ("single_plus", "bothways_plus", "ensemble"):
-        assert recipes[name].growing == Growing(5.0, KEPT_FROM_GROWING)
+        assert recipes[name].growing == Growing(5.0, (KIDNEY_RIGHT, KIDNEY_LEFT, LIVER, BLADDER))
     for name in ("single", "bothways"):
         assert recipes[name].growing is None
     assert recipes["single_plus"].fusion == recipes["single"].fusion == "single"

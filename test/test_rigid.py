@@ -66,6 +66,12 @@ def test_a_composite_of_two_is_refused(tmp_path):
         read_tfm(tmp_path / "two.tfm")
 
 
+def test_a_transform_of_two_dimensions_is_refused(tmp_path):
+    sitk.WriteTransform(sitk.Euler2DTransform(), str(tmp_path / "flat.tfm"))
+    with pytest.raises(InputError, match="not a rigid ITK transform"):
+        read_tfm(tmp_path / "flat.tfm")
+
+
 def test_a_file_that_is_no_transform_is_refused(tmp_path):
     (tmp_path / "rigid.tfm").write_text("hello")
     with pytest.raises(InputError, match=r"rigid\.tfm"):

@@ -1,3 +1,4 @@
+import importlib
 import json
 import shutil
 
@@ -5,7 +6,6 @@ import numpy as np
 import pytest
 
 from deeppsma.case import load_case
-from deeppsma.errors import ConfigurationError
 from deeppsma.geometry import Geometry
 from deeppsma.growing import grow
 from deeppsma.images import ImageFile, Volume, write_image
@@ -16,6 +16,7 @@ from deeppsma.tracer import Tracer
 from deeppsma.weights import WeightsStore
 from test.conftest import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, write_platform_case, write_tiny_member
 
+segment_module = importlib.import_module("deeppsma.segment")  # the package's attribute of that name is the function
 RECIPES = ["single", "single_plus", "bothways", "bothways_plus", "ensemble"]
 
 
@@ -79,11 +80,6 @@ def test_an_ensemble_of_two_differs_from_each(platform_case, tmp_path):
     assert any(not np.array_equal(both.masks[t].voxels, alone.masks[t].voxels) for t in Tracer)
 
 
-def test_an_ensemble_of_none_is_refused(platform_case, tmp_path):
-    with pytest.raises(ConfigurationError, match="no weights to average"):
-        segment(load_case(platform_case), Recipe("r", ("*",), "single"), WeightsStore((tmp_path,)), "cpu")
-
-
 @pytest.mark.parametrize("tracer", list(Tracer))
 def test_nothing_above_threshold_is_a_valid_answer(platform_case, store, tracer):
     name = {"psma": "psma-pet-suv-threshold.json", "fdg": "fdg-pet-suv-threshold.json"}[tracer]
@@ -112,6 +108,22 @@ def test_a_missing_organ_map_is_said_in_the_report(tmp_path, store):
     assert report["fallbacks"] == [
         f"no {t} organ map: the network sees no organs, growing spares no organ" for t in ("PSMA", "FDG")
     ]
+
+
+def test_tiff_without_positions_is_said_in_the_report(tmp_path, store):
+    _, report = masks_of(write_platform_case(tmp_path / "input", ".tif"), store)
+    assert len(report["fallbacks"]) == 4
+    assert report["fallbacks"][0] == "PSMA PET: TIFF holds no position; slices of 1 mm at 0 assumed"
+
+
+def test_members_that_are_fed_alike_share_their_channels(platform_case, tmp_path, monkeypatch):
+    for number in range(3):
+        write_tiny_member(tmp_path / f"weights/m{number}", TINY_NETWORK, seed=number)
+    made = []
+    real = segment_module.build_channels
+    monkeypatch.setattr(segment_module, "build_channels", lambda *a: (made.append(a), real(*a))[1])
+    segment(load_case(platform_case), Recipe("r", ("*",), "bothways"), WeightsStore((tmp_path / "weights",)), "cpu")
+    assert len(made) == 2  # one per space
 
 
 def test_the_ct_is_never_decompressed(platform_case, store, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +74,19 @@ def test_samples_are_made_once(cohort, tmp_path, monkeypatch):
     first = list(cached_samples(folders, SMALL_NETWORK, tmp_path))
     monkeypatch.setattr("deeppsma.training.samples.make_samples", None)
     assert list(cached_samples(folders, SMALL_NETWORK, tmp_path)) == first
+
+
+def test_another_cohort_gets_its_own_samples(cohort, tmp_path):
+    mine = list(cached_samples(case_folders(cohort), SMALL_NETWORK, tmp_path / "cache"))
+    shutil.copytree(cohort, tmp_path / "other")
+    others = list(cached_samples(case_folders(tmp_path / "other"), SMALL_NETWORK, tmp_path / "cache"))
+    assert not {p for paths in mine for p in paths} & {p for paths in others for p in paths}
+    # A case that changed is made again.
+    threshold = tmp_path / "other/train_0003/FDG/threshold.json"
+    threshold.write_text('{"suv_threshold":  2.0}')
+    changed = list(cached_samples(case_folders(tmp_path / "other"), SMALL_NETWORK, tmp_path / "cache"))
+    assert changed[0] != others[0]
+    assert changed[1] == others[1]
 
 
 def test_next_to_the_threshold_a_voxel_counts_as_its_hot_neighbours_do():

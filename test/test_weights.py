@@ -36,6 +36,38 @@ def test_a_member_that_is_not_there_is_named(tmp_path):
         WeightsStore.default().member("best")
 
 
+def test_all_members_means_those_of_the_first_folder_that_has_any(tmp_path):
+    for name in ("a/m0", "a/m1", "b/shipped"):
+        write_tiny_member(tmp_path / name)
+    store = WeightsStore((tmp_path / "empty", tmp_path / "a", tmp_path / "b"))
+    assert [member.name for member in store.choose(("*",))] == ["m0", "m1"]
+    assert [member.name for member in WeightsStore((tmp_path / "a",)).choose(("m1",))] == ["m1"]
+
+
+def test_weights_of_ones_own_are_never_passed_over_in_silence(tmp_path):
+    write_tiny_member(tmp_path / "a/mine")
+    write_tiny_member(tmp_path / "b/shipped")
+    store = WeightsStore((tmp_path / "a", tmp_path / "b"))
+    with pytest.raises(WeightsError, match=r"holds mine, and the recipe asks for shipped"):
+        store.choose(("shipped",))
+
+
+def test_a_folder_without_members_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no member there"):
+        WeightsStore.default(tmp_path)
+    with pytest.raises(WeightsError, match="no weights to average"):
+        WeightsStore((tmp_path,)).choose(("*",))
+
+
+@pytest.mark.parametrize("content", [{"training": None}, {"network": []}, {"network": {"filters": "x"}}, {"format": 2}])
+def test_manifests_that_make_no_sense_are_refused(tmp_path, content):
+    write_tiny_member(tmp_path / "m")
+    manifest = json.loads((tmp_path / "m/manifest.json").read_text())
+    (tmp_path / "m/manifest.json").write_text(json.dumps(manifest | content))
+    with pytest.raises(WeightsError, match=r"manifest\.json"):
+        read_member(tmp_path / "m")
+
+
 def test_a_pickle_is_never_loaded(tmp_path):
     write_tiny_member(tmp_path / "m")
     path = tmp_path / "m/weights.safetensors"

@@ -72,23 +72,32 @@ def case_folders(data: Path) -> list[Path]:
 def cached_samples(folders: Iterable[Path], network: NetworkConfig, cache: Path) -> Iterator[list[Path]]:
     """Make the samples of cases that have none yet; yields each case's files.
 
-    The cache is keyed by what shapes a sample: change the channels or the
-    working grid and new samples are made.
+    The cache is keyed by what shapes a sample (channels, working grid) and by
+    the case's place and files: another cohort never gets these samples, and a
+    changed case gets new ones.
     """
     key = {k: asdict(network)[k] for k in ("channels", "outputs", "working_spacing_mm")}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     place = cache / digest
     place.mkdir(parents=True, exist_ok=True)
     for folder in folders:
-        done = place / f"{folder.name}.json"
+        stem = f"{folder.name}-{_fingerprint(folder)}"
+        done = place / f"{stem}.json"
         if not done.exists():
             names = []
             for tracer, sample in make_samples(load_case(folder), network).items():
-                name = f"{folder.name}-{tracer}.npz"
+                name = f"{stem}-{tracer}.npz"
                 np.savez(place / name, inputs=sample.inputs, target=sample.target, region=sample.region)
                 names.append(name)
             done.write_text(json.dumps(names), encoding="utf-8")
         yield [place / name for name in json.loads(done.read_text(encoding="utf-8"))]
+
+
+def _fingerprint(folder: Path) -> str:
+    files = sorted(path for path in folder.resolve().rglob("*") if path.is_file())
+    seen = [str(folder.resolve())]
+    seen += [f"{path.relative_to(folder.resolve())} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
 
 
 def load_sample(path: Path) -> Sample:
@@ -112,7 +121,7 @@ def make_samples(case: Case, network: NetworkConfig) -> dict[Tracer, Sample]:
             raise InputError(study.pet.path.parent, "no truth (TTB.nii.gz)", "training needs the data set's layout")
         truths[tracer] = study.truth.read()
     pets = {tracer: case.study(tracer).read_pet() for tracer in Tracer}
-    thresholds = {tracer: case.study(tracer).threshold_suv for tracer in Tracer}
+    thresholds = case.thresholds
     organs = {tracer: case.study(tracer).read_organs() for tracer in Tracer}
     samples = {}
     for fixed, space in build_spaces(pets, thresholds, case.fdg_to_psma).items():

@@ -1,0 +1,29 @@
+"""JSON from outside: anything that is wrong with it is one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from deeppsma.errors import InputError
+
+
+def read_json(path: Path, remedy: str, error: type[InputError] = InputError) -> Any:
+    """Content of a JSON file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What to do if it cannot be read.
+    error
+        What to raise then.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(path, f"not readable ({problem.strerror})", remedy) from None
+    except (ValueError, RecursionError) as problem:
+        raise error(path, f"not readable as JSON ({problem})", remedy) from None
