@@ -27,9 +27,10 @@ from deeppsma.geometry import Geometry
 from deeppsma.images import ImageFile, Volume, write_image
 from deeppsma.masks import REPORT_NAME, mask_path
 from deeppsma.metrics import score
-from deeppsma.phantom.patient import PhantomOptions, draw_patient
+from deeppsma.phantom.patient import draw_patient
+from deeppsma.phantom.session import PhantomOptions
+from deeppsma.resampling import resample
 from deeppsma.sockets import SOCKETS, THRESHOLD
-from deeppsma.spaces import resample
 from deeppsma.tracer import Tracer
 
 #: The largest PETs of the real data set, and label maps of a CT's plane on the same slices.

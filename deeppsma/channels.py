@@ -17,8 +17,9 @@ from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
 from deeppsma.organs import LABEL_MAX
+from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform
-from deeppsma.spaces import Space, pooled_maximum, resample
+from deeppsma.spaces import Space, pooled_maximum
 from deeppsma.tracer import Tracer
 
 

@@ -95,7 +95,7 @@ def _phantom(options: argparse.Namespace) -> None:
 
     from deeppsma.errors import ConfigurationError
     from deeppsma.phantom.cohort import CohortPlan, write_cohort
-    from deeppsma.phantom.patient import PhantomOptions
+    from deeppsma.phantom.session import PhantomOptions
 
     try:
         plan = CohortPlan(

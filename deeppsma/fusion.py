@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from deeppsma.images import Volume
 from deeppsma.predict import Logits
+from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform
-from deeppsma.spaces import Space, resample
+from deeppsma.spaces import Space
 from deeppsma.tracer import Tracer
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.images import Volume
-from deeppsma.spaces import resample
+from deeppsma.resampling import resample
 from deeppsma.tracer import Tracer
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from deeppsma.network import NetworkConfig
 from deeppsma.predict import Logits, Prediction, plan_prediction, predict
 from deeppsma.recipe import Growing, Recipe
 from deeppsma.report import describe_run
-from deeppsma.spaces import Space, build_spaces, resample
+from deeppsma.resampling import resample
+from deeppsma.spaces import Space, build_spaces
 from deeppsma.stopwatch import Stopwatch
 from deeppsma.tracer import Tracer
 from deeppsma.weights import Member, WeightsStore

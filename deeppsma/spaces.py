@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from deeppsma.box import Box, IndexZyx
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
+from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform
 from deeppsma.tracer import Tracer
 
@@ -171,54 +172,6 @@ def mark_corners(mask: NDArray[np.bool_], index_zyx: NDArray[np.float64]) -> Non
             inside = ((corner >= 0) & (corner < mask.shape) & (corner <= last[rows])).all(axis=1)
             z, y, x = corner[inside].T
             mask[z, y, x] = True
-
-
-def resample(volume: Volume, grid: Geometry, transform: RigidTransform | None = None, labels: bool = False) -> NDArray:
-    """Voxels of an image on another grid, 0 outside.
-
-    Parameters
-    ----------
-    volume
-        The image.
-    grid
-        Where its values are wanted.
-    transform
-        Maps points of the grid's session to the image's; None within a
-        session.
-    labels
-        Nearest neighbour instead of linear interpolation.
-
-    Returns
-    -------
-    ndarray
-        [z, y, x], the image's dtype. A linear mask should be float32.
-    """
-    import SimpleITK as sitk
-
-    source = _around(volume, grid, transform)
-    if source is None:
-        return np.zeros(grid.shape_zyx, dtype=volume.voxels.dtype)
-    out = sitk.Resample(
-        source.to_sitk(),
-        grid.shape_zyx[::-1],
-        (transform or RigidTransform()).to_sitk(),
-        sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
-        grid.origin_xyz,
-        grid.spacing_zyx[::-1],
-        grid.direction,
-        0.0,
-    )
-    return np.asarray(sitk.GetArrayFromImage(out))
-
-
-def _around(volume: Volume, grid: Geometry, transform: RigidTransform | None) -> Volume | None:
-    """Part of an image that a grid can see: what lies outside is not copied."""
-    world = grid.corners_world() if transform is None else transform.apply(grid.corners_world())
-    seen = Box.around_points(volume.geometry.world_to_index(world))
-    box = seen.grown((2, 2, 2)).clipped(volume.geometry.shape_zyx) if seen is not None else None
-    if box is None or box.size == 0:
-        return None
-    return Volume(volume.voxels[box.slices], volume.geometry.cropped(box))
 
 
 def pooled_maximum(voxels: NDArray, block_zyx: IndexZyx) -> NDArray:

@@ -1,6 +1,7 @@
 from benchmarks import pipeline
 from deeppsma.case import load_case
-from deeppsma.phantom.patient import PhantomOptions, draw_patient
+from deeppsma.phantom.patient import draw_patient
+from deeppsma.phantom.session import PhantomOptions
 from deeppsma.tracer import Tracer
 from test.test_phantom import SMALL_SCANNERS
 

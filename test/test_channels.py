@@ -6,7 +6,8 @@ import pytest
 from deeppsma.box import Box
 from deeppsma.channels import build_channels
 from deeppsma.images import Volume
-from deeppsma.spaces import build_spaces, resample
+from deeppsma.resampling import resample
+from deeppsma.spaces import build_spaces
 from deeppsma.tracer import Tracer
 from test.conftest import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, TRANSFORM, blobs, organ_map
 

@@ -11,8 +11,9 @@ from deeppsma.images import ImageFile
 from deeppsma.organs import LABEL_MAX
 from deeppsma.phantom import cohort as cohort_module
 from deeppsma.phantom.cohort import CohortPlan, write_cohort, write_patient
-from deeppsma.phantom.patient import PhantomOptions, draw_patient
+from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.scanners import SCANNERS
+from deeppsma.phantom.session import PhantomOptions
 from deeppsma.phantom.shapes import Ellipsoid, Tube
 from deeppsma.phantom.uptake import _FDG, _PSMA, draw_uptake
 from deeppsma.tracer import Tracer

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from deeppsma.images import Volume, write_image
-from deeppsma.phantom.patient import Patient, PhantomOptions, draw_patient
+from deeppsma.phantom.patient import Patient, draw_patient
+from deeppsma.phantom.session import PhantomOptions
 from deeppsma.rigid import write_tfm
 from deeppsma.sockets import CT, ORGANS, PET, REGISTRATION, SOCKETS, THRESHOLD
 from deeppsma.tracer import Tracer

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from deeppsma import organs
 from deeppsma.geometry import Geometry
+from deeppsma.images import Volume
 from deeppsma.phantom.scanners import Scanner
+from deeppsma.resampling import resample, resample_image
 from deeppsma.rigid import RigidTransform
 from deeppsma.tracer import Tracer
 
@@ -89,8 +91,8 @@ def image_pet(
     """
 
     def scan(activity: NDArray[np.float32]) -> NDArray[np.float32]:
-        blurred = _blurred(to_image(activity, scene_geometry), fwhm_mm)
-        return _array(resampled(blurred, grid, patient_from_scanner))
+        blurred = _blurred(Volume(activity, scene_geometry), fwhm_mm)
+        return _array(resample_image(blurred, grid, patient_from_scanner))
 
     total, without = scan(with_lesions), scan(physiological)
     liver_on_grid = scan(liver.astype(np.float32)) > 0.98
@@ -118,8 +120,8 @@ def image_ct(
     rng: np.random.Generator,
 ) -> NDArray[np.int16]:
     """CT of the patient with noise, HU, [z, y, x]."""
-    blurred = _blurred(to_image(hounsfield, scene_geometry), 2.5)
-    out = _array(resampled(blurred, grid, patient_from_scanner, outside=-1000.0))
+    blurred = _blurred(Volume(hounsfield, scene_geometry), 2.5)
+    out = _array(resample_image(blurred, grid, patient_from_scanner, outside=-1000.0))
     # One slice of noise, rolled: white in plane, and a hundred million draws cheaper.
     plane = rng.normal(0, 14, size=grid.shape_zyx[1:]).astype(np.float32)
     for index in range(len(out)):
@@ -131,36 +133,7 @@ def image_organs(
     scene_geometry: Geometry, labels: NDArray[np.uint8], grid: Geometry, patient_from_scanner: RigidTransform
 ) -> NDArray[np.uint8]:
     """Organ labels on a grid, [z, y, x] uint8."""
-    out: NDArray[np.uint8] = _array(resampled(to_image(labels, scene_geometry), grid, patient_from_scanner))
-    return out
-
-
-def to_image(voxels: NDArray, geometry: Geometry) -> sitk.Image:
-    """SimpleITK image of an array and its grid."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(voxels)
-    image.SetSpacing(geometry.spacing_zyx[::-1])
-    image.SetOrigin(geometry.origin_xyz)
-    image.SetDirection(geometry.direction)
-    return image
-
-
-def resampled(image: sitk.Image, grid: Geometry, transform: RigidTransform, outside: float = 0.0) -> sitk.Image:
-    """Image on another grid: labels by nearest neighbour, everything else linearly."""
-    import SimpleITK as sitk
-
-    labels = image.GetPixelID() == sitk.sitkUInt8
-    return sitk.Resample(
-        image,
-        grid.shape_zyx[::-1],
-        transform.to_sitk(),
-        sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
-        grid.origin_xyz,
-        grid.spacing_zyx[::-1],
-        grid.direction,
-        outside,
-    )
+    return resample(Volume(labels, scene_geometry), grid, patient_from_scanner, labels=True)
 
 
 def liver_mask(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -168,10 +141,10 @@ def liver_mask(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(labels == organs.LIVER)
 
 
-def _blurred(image: sitk.Image, fwhm_mm: float) -> sitk.Image:
+def _blurred(volume: Volume, fwhm_mm: float) -> sitk.Image:
     import SimpleITK as sitk
 
-    return sitk.SmoothingRecursiveGaussian(image, fwhm_mm / _FWHM_PER_SIGMA)
+    return sitk.SmoothingRecursiveGaussian(volume.to_sitk(), fwhm_mm / _FWHM_PER_SIGMA)
 
 
 def _array(image: sitk.Image) -> NDArray:
@@ -184,7 +157,7 @@ def _noise(grid: Geometry, fwhm_mm: float, rng: np.random.Generator) -> NDArray[
     """Noise of unit variance with the texture of a reconstruction, [z, y, x]."""
     white = rng.standard_normal(grid.shape_zyx, dtype=np.float32)
     flat = Geometry(grid.shape_zyx, grid.spacing_zyx)
-    noise = _array(_blurred(to_image(white, flat), fwhm_mm))
+    noise = _array(_blurred(Volume(white, flat), fwhm_mm))
     return np.asarray(noise / max(float(noise.std()), 1e-6), dtype=np.float32)
 
 

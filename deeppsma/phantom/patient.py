@@ -6,80 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeppsma.geometry import Geometry
 from deeppsma.phantom import skeleton, viscera
 from deeppsma.phantom.disease import Focus, draw_disease, draw_pitfalls
-from deeppsma.phantom.imaging import (
-    PetScan,
-    ct_geometry,
-    image_ct,
-    image_organs,
-    image_pet,
-    liver_mask,
-    pet_geometry,
-)
 from deeppsma.phantom.scanners import Scanner, draw_scanner
-from deeppsma.phantom.scene import Frame, Scene, paint, smooth_field
-from deeppsma.phantom.shapes import Part, rotation_matrix
-from deeppsma.phantom.uptake import draw_uptake, hounsfield
+from deeppsma.phantom.scene import Frame, Scene, paint
+from deeppsma.phantom.session import PhantomOptions, Session, rigid_motion, scan_session
+from deeppsma.phantom.shapes import Part
 from deeppsma.rigid import RigidTransform
 from deeppsma.tracer import Tracer
 
-#: Voxel of the scene, mm: finer than any scanner resolves, coarse enough for a second's painting.
-SCENE_SPACING_MM = 2.5
-#: Share of parts that the organ map lacks.
-MISSED_SHARE = 0.02
 _SCENE_BOX_MM = ((-265.0, 265.0), (-140.0, 145.0), (-290.0, 930.0))
-
-
-@dataclass(frozen=True)
-class PhantomOptions:
-    """What to make of a patient.
-
-    Parameters
-    ----------
-    with_ct
-        Make CTs (they take most of the time); organ maps lie on the CT's grid
-        then, else on a 3 mm grid of their own.
-    scene_spacing_mm
-        Fineness of the patient before he is scanned; larger is quicker and
-        coarser (the unit tests use 6).
-    """
-
-    with_ct: bool = True
-    scene_spacing_mm: float = SCENE_SPACING_MM
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.scene_spacing_mm <= 10:
-            raise ValueError(f"scene spacing must be 1 to 10 mm, not {self.scene_spacing_mm}")
-
-
-@dataclass(frozen=True)
-class Session:
-    """One tracer's visit to the scanner.
-
-    Parameters
-    ----------
-    pet
-        Imaged PET with its truth and threshold.
-    organ_labels, organ_geometry
-        TotalSegmentator label map [z, y, x] uint8 and its grid.
-    ct
-        [z, y, x] int16 HU on the organ map's grid, or None.
-    scanner
-        Where it was made.
-    patient_from_scanner
-        Maps scanner world to the patient's frame.
-    """
-
-    pet: PetScan
-    organ_labels: NDArray[np.uint8]
-    organ_geometry: Geometry
-    ct: NDArray[np.int16] | None
-    scanner: Scanner
-    patient_from_scanner: RigidTransform
 
 
 @dataclass(frozen=True)
@@ -156,13 +94,13 @@ def draw_patient(
     sessions = {}
     for number, tracer in enumerate(Tracer):
         session_rng = np.random.default_rng([seed, 20 + number])
-        sessions[tracer] = _scan(
+        sessions[tracer] = scan_session(
             tracer, scenes[tracer], frame, foci, psma_volume_ml, scanners[tracer], options, session_rng
         )
     true_map = _compose(sessions[Tracer.PSMA].patient_from_scanner.inverse(), sessions[Tracer.FDG].patient_from_scanner)
     error_rng = np.random.default_rng([seed, 30])
-    error = _rigid(error_rng.normal(0, 0.4, 3), error_rng.normal(0, 2.0, 3), (0.0, 0.0, 300.0))
-    card = _card(seed, height_mm, girth, sizes, arms_up, sessions, foci)
+    error = rigid_motion(error_rng.normal(0, 0.4, 3), error_rng.normal(0, 2.0, 3), (0.0, 0.0, 300.0))
+    card = _patient_card(seed, height_mm, girth, sizes, arms_up, sessions, foci)
     return Patient(seed, sessions, _about_centre(_compose(error, true_map), sessions[Tracer.FDG].pet.geometry), card)
 
 
@@ -198,89 +136,6 @@ def _draw_foci(scene: Scene, frame: Frame, rng: np.random.Generator) -> list[Foc
     return [*draw_pitfalls(parts, point_in, rng), *draw_disease(parts, point_in, rng)]
 
 
-def _scan(
-    tracer: Tracer,
-    scene: Scene,
-    frame: Frame,
-    foci: list[Focus],
-    psma_volume_ml: float,
-    scanner: Scanner,
-    options: PhantomOptions,
-    rng: np.random.Generator,
-) -> Session:
-    suv = draw_uptake(tracer, rng, psma_volume_ml)
-    of_part = np.array([suv[part.tissue] for part in scene.parts], dtype=np.float32)
-    # Parts of one tissue differ a little: loops of bowel more than anything.
-    patchy = np.array([0.45 if part.tissue in ("jejunum", "duodenum") else 0.08 for part in scene.parts])
-    of_part *= np.exp(patchy * rng.standard_normal(len(of_part))).astype(np.float32)
-    physiological = scene.lookup(of_part, suv["air"]).astype(np.float32)
-    physiological *= np.exp(0.12 * smooth_field(scene.geometry, 18, rng)).astype(np.float32)
-    for focus in foci:
-        if not focus.disease:
-            _add(physiological, frame, focus, tracer)
-    with_lesions = physiological.copy()
-    for focus in foci:
-        if focus.disease:
-            _add(with_lesions, frame, focus, tracer)
-
-    turn, shift = rng.normal(0, 1.5, 3), rng.normal(0, (8, 8, 15), 3)
-    scanner_from_patient = _rigid(turn, shift, (0.0, 0.0, 300.0))
-    patient_from_scanner = scanner_from_patient.inverse()
-    # From above the head to mid-thigh; some departments start at the chin or the base of the skull.
-    crown = float(rng.uniform(690, 780)) if rng.random() < 0.15 else 917.0
-    top = crown * frame.scale_xyz[2] + shift[2]
-    bottom = float(rng.normal(-200, 30)) * frame.scale_xyz[2] + shift[2]
-    grid = pet_geometry(scanner, (bottom, top), rng.normal(0, 5, 3))
-    labels = scene.labels()
-    noise_cov = scanner.noise_cov * (1.4 if tracer is Tracer.PSMA else 1.0) * float(rng.lognormal(0, 0.15))
-    pet = image_pet(
-        tracer,
-        scene.geometry,
-        physiological,
-        with_lesions,
-        liver_mask(labels),
-        grid,
-        patient_from_scanner,
-        scanner.fwhm_mm + (0.6 if tracer is Tracer.PSMA else 0.0),
-        noise_cov,
-        rng,
-    )
-    organ_geometry = ct_geometry(scanner, grid) if options.with_ct else _own_grid(grid)
-    seen = _as_segmented(scene, rng)
-    organ_labels = image_organs(scene.geometry, seen, organ_geometry, patient_from_scanner)
-    ct = None
-    if options.with_ct:
-        hu = scene.lookup(hounsfield([part.tissue for part in scene.parts]), -1000.0).astype(np.float32)
-        ct = image_ct(scene.geometry, hu, organ_geometry, patient_from_scanner, rng)
-    return Session(pet, organ_labels, organ_geometry, ct, scanner, patient_from_scanner)
-
-
-def _as_segmented(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Labels as a segmenter gives them: now and then it misses a part."""
-    labels = np.array([part.label for part in scene.parts], dtype=np.uint8)
-    labels[rng.random(len(labels)) < MISSED_SHARE] = 0
-    return scene.lookup(labels, 0)
-
-
-def _add(activity: NDArray[np.float32], frame: Frame, focus: Focus, tracer: Tracer) -> None:
-    for shape in focus.shapes:
-        box, inside = frame.inside(shape, 0.25)
-        if box.size:
-            view = activity[box.slices]
-            view[inside] = np.maximum(view[inside], np.float32(focus.suv[tracer]))
-
-
-def _own_grid(pet: Geometry, spacing_mm: float = 3.0) -> Geometry:
-    extent = [n * s for n, s in zip(pet.shape_zyx, pet.spacing_zyx, strict=True)]
-    z, y, x = (int(np.ceil(e / spacing_mm)) for e in extent)
-    return Geometry((z, y, x), (spacing_mm,) * 3, pet.origin_xyz, pet.direction)
-
-
-def _rigid(turn_deg: NDArray, shift_mm: NDArray, centre_xyz: tuple[float, float, float]) -> RigidTransform:
-    matrix = rotation_matrix(turn_deg)
-    return RigidTransform(tuple(matrix.ravel().tolist()), tuple(float(s) for s in shift_mm), centre_xyz)
-
-
 def _compose(outer: RigidTransform, inner: RigidTransform) -> RigidTransform:
     matrix = outer.matrix @ inner.matrix
     return RigidTransform(tuple(matrix[:3, :3].ravel().tolist()), tuple(matrix[:3, 3].tolist()))
@@ -293,7 +148,7 @@ def _about_centre(transform: RigidTransform, grid: Geometry) -> RigidTransform:
     return RigidTransform(transform.rotation, tuple(moved.tolist()), tuple(centre.tolist()))
 
 
-def _card(
+def _patient_card(
     seed: int,
     height_mm: float,
     girth: float,

@@ -23,7 +23,8 @@ from deeppsma.channels import build_channels
 from deeppsma.errors import InputError
 from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
-from deeppsma.spaces import Space, build_spaces, pooled_maximum, resample
+from deeppsma.resampling import resample
+from deeppsma.spaces import Space, build_spaces, pooled_maximum
 from deeppsma.tracer import Tracer
 
 

@@ -1,0 +1,74 @@
+"""Images on other grids: the one place that resamples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.box import Box
+from deeppsma.geometry import Geometry
+from deeppsma.images import Volume
+from deeppsma.rigid import RigidTransform
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+
+def resample(volume: Volume, grid: Geometry, transform: RigidTransform | None = None, labels: bool = False) -> NDArray:
+    """Voxels of an image on another grid, 0 outside.
+
+    Parameters
+    ----------
+    volume
+        The image.
+    grid
+        Where its values are wanted.
+    transform
+        Maps points of the grid's session to the image's; None within a
+        session.
+    labels
+        Nearest neighbour instead of linear interpolation.
+
+    Returns
+    -------
+    ndarray
+        [z, y, x], the image's dtype. A linear mask should be float32.
+    """
+    import SimpleITK as sitk
+
+    transform = transform or RigidTransform()
+    seen = Box.around_points(volume.geometry.world_to_index(transform.apply(grid.corners_world())))
+    box = seen.grown((2, 2, 2)).clipped(volume.geometry.shape_zyx) if seen is not None else None
+    if box is None or box.size == 0:
+        return np.zeros(grid.shape_zyx, dtype=volume.voxels.dtype)
+    # What the grid cannot see is not copied.
+    part = Volume(volume.voxels[box.slices], volume.geometry.cropped(box))
+    return np.asarray(sitk.GetArrayFromImage(resample_image(part.to_sitk(), grid, transform, labels)))
+
+
+def resample_image(
+    image: sitk.Image, grid: Geometry, transform: RigidTransform, labels: bool = False, outside: float = 0.0
+) -> sitk.Image:
+    """SimpleITK image on another grid; see `resample`.
+
+    Parameters
+    ----------
+    image, grid, transform, labels
+        As for `resample`.
+    outside
+        Value beyond the image.
+    """
+    import SimpleITK as sitk
+
+    return sitk.Resample(
+        image,
+        grid.shape_zyx[::-1],
+        transform.to_sitk(),
+        sitk.sitkNearestNeighbor if labels else sitk.sitkLinear,
+        grid.origin_xyz,
+        grid.spacing_zyx[::-1],
+        grid.direction,
+        outside,
+    )
