@@ -85,13 +85,15 @@ class Member:
         except (SafetensorError, ValueError) as error:
             raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
         network = build_network(self.network)
-        expected = network.state_dict()
+        expected = _parameters(network)
         wrong = sorted(set(expected) ^ set(state)) or [k for k, v in state.items() if v.shape != expected[k].shape]
         if wrong:
             raise WeightsError(path, f"not weights of this network (first difference: {wrong[0]})", remedy)
         if any(not torch.isfinite(tensor).all() for tensor in state.values()):
             raise WeightsError(path, "NaN or infinite weights", remedy)
-        network.load_state_dict({key: tensor.to(torch.float32) for key, tensor in state.items()})
+        with torch.no_grad():
+            for key, tensor in state.items():
+                expected[key].copy_(tensor)
         return network.eval()
 
 
@@ -171,6 +173,11 @@ class WeightsStore:
         raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
 
 
+def _parameters(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """Parameters by name, each under its first name only; there are no buffers."""
+    return dict(network.named_parameters())
+
+
 def _names_in(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST_NAME}"))
 
@@ -208,7 +215,8 @@ def write_member(
     network
         The architecture.
     state
-        The network's state dict.
+        The network's state dict. Only its parameters are kept, once each
+        (DynUNet's state dict names most of them twice).
     training
         What the manifest says of the training; JSON values.
     """
@@ -216,7 +224,8 @@ def write_member(
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    content = save({key: tensor.detach().cpu().to(torch.float16).contiguous() for key, tensor in state.items()})
+    kept = {key: state[key] for key in _parameters(build_network(network))}
+    content = save({key: tensor.detach().cpu().to(torch.float16).contiguous() for key, tensor in kept.items()})
     sha256 = hashlib.sha256(content).hexdigest()
     (folder / WEIGHTS_NAME).write_bytes(content)
     manifest = {

@@ -20,6 +20,9 @@ def test_round_trip_in_half_precision(tmp_path):
     assert again == written
     for key, tensor in again.load().state_dict().items():
         assert torch.equal(tensor, state[key].half().float())
+    parameters = sum(p.numel() for p in again.load().parameters())
+    size = (tmp_path / "m/weights.safetensors").stat().st_size
+    assert size < 2 * parameters + 30_000  # two bytes each, once each, and a header
 
 
 def test_the_first_folder_wins(tmp_path):
