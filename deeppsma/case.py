@@ -177,7 +177,13 @@ def _load_platform(folder: Path) -> Case:
         transform = read_challenge_transform(registration.path)
     else:
         transform = from_challenge(registration.value, registration.path)
-    return Case(folder.resolve().name, of(Tracer.PSMA), of(Tracer.FDG), transform)
+    return Case(_case_name(folder), of(Tracer.PSMA), of(Tracer.FDG), transform)
+
+
+def _case_name(folder: Path) -> str:
+    """The folder's name; its parent's where it is just called "input"."""
+    place = folder.resolve()
+    return (place.parent.name or place.name) if place.name == "input" else place.name
 
 
 def _load_data_set(folder: Path) -> Case:
@@ -199,7 +205,7 @@ def _load_data_set(folder: Path) -> Case:
     transform_path = folder / Tracer.FDG.upper() / "rigid.tfm"
     if not transform_path.is_file():
         raise InputError(transform_path, "no such file", "add the rigid transform with FDG fixed and PSMA moving")
-    return Case(folder.resolve().name, of(Tracer.PSMA), of(Tracer.FDG), read_tfm(transform_path))
+    return Case(_case_name(folder), of(Tracer.PSMA), of(Tracer.FDG), read_tfm(transform_path))
 
 
 def _read_threshold(path: Path, inline: Any) -> float:

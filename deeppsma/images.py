@@ -115,7 +115,7 @@ class ImageFile:
             bits = 8 * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
         return geometry, geometry.voxel_count * bits // 8
 
-    def read(self, dtype: type[np.float32] | type[np.uint8] | None = None) -> Volume:
+    def read(self, dtype: type[np.float32] | None = None) -> Volume:
         """Read the voxels.
 
         Parameters

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from deeppsma.errors import InputError
 from deeppsma.jsonfile import read_json
@@ -83,6 +83,15 @@ class RigidTransform:
         rotation = self.rotation_matrix.tolist()
         rows = [[*row, t] for row, t in zip(rotation, self.translation_xyz, strict=True)]
         return {CHALLENGE_KEY: [*rows, [*self.centre_xyz, 0.0]]}
+
+
+def rotation_matrix(turn_deg: ArrayLike) -> NDArray[np.float64]:
+    """Rotation about x, then y, then z; degrees."""
+    a, b, c = np.deg2rad(np.asarray(turn_deg, dtype=float))
+    rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    ry = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    rz = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return np.asarray(rz @ ry @ rx)
 
 
 def from_challenge(content: Any, where: Path | str = "transform") -> RigidTransform:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from deeppsma.box import Box
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
-from deeppsma.phantom.shapes import rotation_matrix
+from deeppsma.rigid import rotation_matrix
 
 angle = st.floats(-180, 180)
 spacing = st.floats(0.5, 6)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from deeppsma.geometry import Geometry
 from deeppsma.growing import grow, within_radius
 from deeppsma.images import Volume
-from deeppsma.phantom.shapes import rotation_matrix
+from deeppsma.rigid import rotation_matrix
 
 
 def maurer(mask, spacing_zyx, radius_mm, direction=(1, 0, 0, 0, 1, 0, 0, 0, 1)):

@@ -9,7 +9,7 @@ from deeppsma.errors import OutputError
 from deeppsma.geometry import Geometry
 from deeppsma.images import ImageFile, Volume, write_image
 from deeppsma.masks import mask_path, output_folder, write_result
-from deeppsma.phantom.shapes import rotation_matrix
+from deeppsma.rigid import rotation_matrix
 from deeppsma.tracer import Tracer
 
 OBLIQUE = Geometry(

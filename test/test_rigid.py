@@ -7,8 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeppsma.errors import InputError
-from deeppsma.phantom.shapes import rotation_matrix
-from deeppsma.rigid import RigidTransform, from_challenge, read_challenge_transform, read_tfm, write_tfm
+from deeppsma.rigid import (
+    RigidTransform,
+    from_challenge,
+    read_challenge_transform,
+    read_tfm,
+    rotation_matrix,
+    write_tfm,
+)
 
 # A quarter turn about z (x to y), about the point (10, 0, 0), then 1, 2, 3 mm on.
 QUARTER = {"3d_affine_transform": [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [10, 0, 0, 0]]}

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from deeppsma.box import Box
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
-from deeppsma.phantom.shapes import rotation_matrix
 from deeppsma.resampling import resample
-from deeppsma.rigid import RigidTransform
+from deeppsma.rigid import RigidTransform, rotation_matrix
 from deeppsma.spaces import build_spaces, mapped_indices, mark_corners, pooled_maximum
 from deeppsma.tracer import Tracer
 from test.conftest import GRIDS, THRESHOLDS, TRANSFORM, blobs

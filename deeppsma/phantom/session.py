@@ -12,9 +12,8 @@ from deeppsma.phantom.disease import Focus
 from deeppsma.phantom.imaging import PetScan, ct_geometry, image_ct, image_organs, image_pet, liver_mask, pet_geometry
 from deeppsma.phantom.scanners import Scanner
 from deeppsma.phantom.scene import Frame, Scene, smooth_field
-from deeppsma.phantom.shapes import rotation_matrix
 from deeppsma.phantom.uptake import draw_uptake, hounsfield
-from deeppsma.rigid import RigidTransform
+from deeppsma.rigid import RigidTransform, rotation_matrix
 from deeppsma.tracer import Tracer
 
 #: Voxel of the scene, mm: finer than any scanner resolves, coarse enough for a second's painting.

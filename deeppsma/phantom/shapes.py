@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from deeppsma.rigid import rotation_matrix
+
 Points = NDArray[np.float32]
 
 
@@ -167,12 +169,3 @@ class Part:
     shapes: tuple[Shape, ...]
     group: str = ""
     roughness: float = 0.12
-
-
-def rotation_matrix(turn_deg: ArrayLike) -> NDArray[np.float64]:
-    """Rotation about x, then y, then z; degrees."""
-    a, b, c = np.deg2rad(np.asarray(turn_deg, dtype=float))
-    rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
-    ry = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
-    rz = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    return np.asarray(rz @ ry @ rx)

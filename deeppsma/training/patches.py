@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.box import Box, IndexZyx
-from deeppsma.phantom.shapes import rotation_matrix
+from deeppsma.rigid import rotation_matrix
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.samples import Sample
 
