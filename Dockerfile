@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The defaults make an image for Grand Challenge: CUDA 12.6 runs on the T4 and on older drivers.
+# The defaults make an image for Grand Challenge: CUDA 12.6 supports the T4 and older drivers.
 # For a host without a GPU: --build-arg TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu (2 GB less).
 # An empty TORCH_INDEX_URL takes torch from pip's own index.
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ./setup.sh
-seed=${1:-9001} recipe=${2:-bothways_plus}
+seed=${1:-9001} recipe=${2:-bothways}
 case=demo/case_$(printf '%04d' "$seed")
 .venv/bin/deeppsma phantom demo --seed "$seed" >/dev/null
 echo "patient     $case (synthetic)"

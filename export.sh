@@ -6,7 +6,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 image=${IMAGE:-deeppsma} weights=${WEIGHTS:-resources/weights}
-docker save "$image" | gzip -c >deeppsma.tar.gz
+docker save "$image" | gzip -c >deeppsma.tar.gz.partial
+mv deeppsma.tar.gz.partial deeppsma.tar.gz
 # Sorted, without owners and times: the same weights give the same tarball.
 tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$weights" -cf - . | gzip -nc >model.tar.gz
 ls -lh deeppsma.tar.gz model.tar.gz

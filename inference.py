@@ -14,16 +14,16 @@ from deeppsma.recipe import DEFAULT_RECIPE
 
 def main() -> None:
     """Segment the case in the input folder."""
-    model = Path(os.environ.get("DEEPPSMA_MODEL", "/opt/ml/model"))
+    model = Path(os.environ.get("DEEPPSMA_MODEL") or "/opt/ml/model")
     holds_model = model.is_dir() and any(model.iterdir())
-    if "DEEPPSMA_MODEL" in os.environ:
+    if os.environ.get("DEEPPSMA_MODEL"):
         holds_model = True  # asked for by name: it must be there
     run_job(
         Job(
-            case=Path(os.environ.get("DEEPPSMA_INPUT", "/input")),
-            out=Path(os.environ.get("DEEPPSMA_OUTPUT", "/output")),
-            recipe=os.environ.get("DEEPPSMA_RECIPE", DEFAULT_RECIPE),
-            device=os.environ.get("DEEPPSMA_DEVICE", "auto"),
+            case=Path(os.environ.get("DEEPPSMA_INPUT") or "/input"),
+            out=Path(os.environ.get("DEEPPSMA_OUTPUT") or "/output"),
+            recipe=os.environ.get("DEEPPSMA_RECIPE") or DEFAULT_RECIPE,
+            device=os.environ.get("DEEPPSMA_DEVICE") or "auto",
             weights=model if holds_model else None,
         )
     )

@@ -22,14 +22,19 @@ fi
 
 requirements=requirements${extra:+-$extra}.txt
 stamp=.venv/.made-from-${extra:-run}
-wanted=$( (cat requirements.txt "$requirements" pyproject.toml; echo "$python ${TORCH_INDEX_URL:-}") | cksum)
+wanted=$(cat requirements.txt "$requirements" pyproject.toml | cksum)
+# Another build of torch needs a new environment: pip would call the one that is there good enough.
+choice=.venv/.torch-index-url
+if [ -n "${TORCH_INDEX_URL+set}" ] && [ -e "$choice" ] && [ "$(cat "$choice")" != "$TORCH_INDEX_URL" ]; then
+  rm -rf .venv
+fi
 [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
-
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv || {
   rm -rf .venv
   echo "setup.sh: '$python -m venv' failed; on Debian and Ubuntu install the package python3-venv" >&2
   exit 1
 }
+[ -e "$choice" ] || echo "${TORCH_INDEX_URL:-}" >"$choice"
 echo "setup.sh: installing into .venv (a few minutes the first time)" >&2
 pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet install)
 if [ -n "${TORCH_INDEX_URL:-}" ]; then

@@ -18,6 +18,9 @@ limits=(--network none --read-only --cap-drop ALL --security-opt no-new-privileg
 gpu=()
 if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then gpu=(--gpus all); fi
 
+if [ -d test/input ] && [ ! -e test/input/.synthetic ]; then
+  rm -rf test/truth  # of an earlier synthetic patient: it says nothing of the case that lies there now
+fi
 if [ ! -d test/input ]; then
   echo "test.sh: making a synthetic patient in test/input"
   work=$(mktemp -d)
@@ -25,6 +28,8 @@ if [ ! -d test/input ]; then
   docker run --rm "${limits[@]}" --user "$user" --volume "$work:/work" --entrypoint python "$image" \
     -m deeppsma phantom /work --seed 9001 >/dev/null
   cp -r "$work"/case_9001/input test/input
+  touch test/input/.synthetic
+  rm -rf test/truth
   cp -r "$work"/case_9001/truth test/truth
   rm -rf "$work"
 fi

@@ -19,6 +19,9 @@ from deeppsma.integrity import damage
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
+#: Voxels of a scanner are some mm; beyond these limits the header's unit is another.
+SPACING_LIMITS_MM = (0.1, 30.0)
+_NIFTI_HEADER_BYTES = 352
 _COPY_AGAIN = "check that the file is whole, or copy it again"
 SUFFIXES = (".mha", ".tif", ".tiff", ".nii.gz", ".nii")
 
@@ -88,11 +91,13 @@ class ImageFile:
         return self._header[0]
 
     @cached_property
-    def _header(self) -> tuple[Geometry, int]:
-        """Grid, and bytes of all voxels as they are stored."""
+    def _header(self) -> tuple[Geometry, int, str | None]:
+        """Grid, bytes that the stored voxels end at, and what the header does not say of their position."""
         import SimpleITK as sitk
 
+        check_name(self.path)
         reader = sitk.ImageFileReader()
+        reader.SetImageIO(self._reader_name)
         reader.SetFileName(str(self.path))
         try:
             reader.ReadImageInformation()
@@ -108,12 +113,19 @@ class ImageFile:
             geometry = Geometry.from_sitk(reader)
         except ValueError as error:
             raise InputError(self.path, str(error), "write the image again with a valid header") from None
-        # NIfTI may store other bytes than it reads as (rescaled values): its header tells.
-        if reader.HasMetaDataKey("bitpix"):
-            bits = int(reader.GetMetaData("bitpix"))
-        else:
-            bits = 8 * sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
-        return geometry, geometry.voxel_count * bits // 8
+        low, high = SPACING_LIMITS_MM
+        if not all(low <= spacing <= high for spacing in geometry.spacing_zyx):
+            found = f"a spacing of {' x '.join(f'{s:.4g}' for s in geometry.spacing_zyx)} mm"
+            raise InputError(self.path, found, f"write it again in mm: {low:g} to {high:g} are taken")
+        unsaid = "TIFF holds no position; slices of 1 mm at 0 assumed" if self._is_tiff else None
+        if not reader.HasMetaDataKey("bitpix"):
+            component_bytes = sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
+            return geometry, geometry.voxel_count * component_bytes, unsaid
+        # NIfTI may store other bytes than it reads as (rescaled values), and extensions before them.
+        voxel_bytes = geometry.voxel_count * int(reader.GetMetaData("bitpix")) // 8
+        if all(int(reader.GetMetaData(key)) == 0 for key in ("qform_code", "sform_code")):
+            unsaid = "the NIfTI header holds no position; upright axes at 0 assumed"
+        return geometry, max(_NIFTI_HEADER_BYTES, int(float(reader.GetMetaData("vox_offset")))) + voxel_bytes, unsaid
 
     def read(self, dtype: type[np.float32] | None = None) -> Volume:
         """Read the voxels.
@@ -130,12 +142,12 @@ class ImageFile:
         """
         import SimpleITK as sitk
 
-        geometry, stored_bytes = self._header
-        if problem := damage(self.path, stored_bytes):
+        geometry, end_of_voxels, _ = self._header
+        if problem := damage(self.path, end_of_voxels):
             raise InputError(self.path, f"not a readable image: {problem}", _COPY_AGAIN)
         kind = sitk.sitkFloat32 if dtype is np.float32 else sitk.sitkUnknown
         try:
-            image = sitk.ReadImage(str(self.path), kind)
+            image = sitk.ReadImage(str(self.path), kind, self._reader_name)
         except RuntimeError as error:
             raise self._unreadable(error) from None
         voxels = _own_view(image)
@@ -144,9 +156,18 @@ class ImageFile:
         return Volume(voxels, geometry)
 
     @property
-    def lacks_position(self) -> bool:
-        """Whether the format holds neither slice spacing nor position (TIFF: 1 mm and 0 are assumed)."""
+    def unsaid_position(self) -> str | None:
+        """What the file does not say of its position, and what is assumed; None where it says all."""
+        return self._header[2]
+
+    @property
+    def _is_tiff(self) -> bool:
         return self.path.name.lower().endswith((".tif", ".tiff"))
+
+    @property
+    def _reader_name(self) -> str:
+        """SimpleITK knows a format by its suffix in small letters only; "" lets it choose."""
+        return "MetaImageIO" if self.path.name.lower().endswith(".mha") else ""
 
     def _unreadable(self, error: RuntimeError) -> InputError:
         if self.path.exists() and not os.access(self.path, os.R_OK):
@@ -154,6 +175,21 @@ class ImageFile:
         reason = [line.strip() for line in str(error).splitlines() if line.strip()]
         detail = reason[-1] if reason else "no reason given"
         return InputError(self.path, f"not a readable image ({detail})", _COPY_AGAIN)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that is not UTF-8: ITK ends the whole process over it.
+
+    Raises
+    ------
+    InputError
+        Shows the path with what cannot be written replaced.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", errors="replace")
+        raise InputError(shown, "the name is not UTF-8", "rename the file or folder") from None
 
 
 def write_image(volume: Volume, path: Path, compress: bool = True) -> None:

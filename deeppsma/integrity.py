@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 _CHUNK_BYTES = 1 << 22
-_NIFTI_HEADER_BYTES = 352
-_META_DATA_MARK = b"ElementDataFile = LOCAL"
 _META_HEADER_MAX_BYTES = 1 << 16
 #: Tags that hold where a TIFF page's strips or tiles lie, and how long they are.
 _TIFF_OFFSETS, _TIFF_LENGTHS = (273, 324), (279, 325)
@@ -24,25 +22,26 @@ _TIFF_INTEGERS = {3: "H", 4: "I", 16: "Q"}
 _TIFF_PAGES_MAX = 100_000
 
 
-def damage(path: Path, voxel_bytes: int) -> str | None:
+def damage(path: Path, expected_bytes: int) -> str | None:
     """What is wrong with a file, or None where it is whole.
 
     Parameters
     ----------
     path
         The image.
-    voxel_bytes
-        Bytes of all stored voxels, from the header.
+    expected_bytes
+        From the header: where the stored voxels of a NIfTI file end (after
+        decompression); of other formats, the bytes of all voxels.
     """
     name = path.name.lower()
     try:
         if name.endswith(".nii.gz"):
-            return _gzip_damage(path, voxel_bytes + _NIFTI_HEADER_BYTES)
+            return _gzip_damage(path, expected_bytes)
         if name.endswith(".nii"):
-            return _lacking(path.stat().st_size, voxel_bytes + _NIFTI_HEADER_BYTES)
+            return _lacking(path.stat().st_size, expected_bytes)
         if name.endswith(".mha"):
             with path.open("rb") as file:
-                return _meta_damage(file, voxel_bytes)
+                return _meta_damage(file, expected_bytes)
         if name.endswith((".tif", ".tiff")):
             with path.open("rb") as file:
                 return _tiff_damage(file, path.stat().st_size)
@@ -64,13 +63,18 @@ def _gzip_damage(path: Path, expected: int) -> str | None:
 
 
 def _meta_damage(file: BinaryIO, expected: int) -> str | None:
-    head = file.read(_META_HEADER_MAX_BYTES)
-    mark = head.find(_META_DATA_MARK)
-    if mark < 0:
-        return None  # voxels lie in another file: its reader sees to it
-    start = head.index(b"\n", mark) + 1
-    file.seek(start)
-    if b"CompressedData = True" not in head[:mark]:
+    header: dict[str, str] = {}
+    while "elementdatafile" not in header:
+        line = file.readline(_META_HEADER_MAX_BYTES).decode("latin-1")
+        if not line or file.tell() > _META_HEADER_MAX_BYTES:
+            return "its header does not end"
+        key, _, value = line.partition("=")
+        header[key.strip().lower()] = value.strip().lower()
+    if header["elementdatafile"] != "local":
+        return "its voxels lie in another file"
+    start = file.tell()
+    # As ITK reads it: True, true, 1.
+    if not header.get("compresseddata", "false").startswith(("t", "1")):
         file.seek(0, 2)
         return _lacking(file.tell() - start, expected)
     total, stream = 0, zlib.decompressobj()

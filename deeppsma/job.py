@@ -27,7 +27,7 @@ EXIT_FILES = 6
 
 
 class _Terminated(BaseException):
-    """SIGTERM came; passes every ``except Exception`` on its way out, cleaning up."""
+    """SIGTERM or SIGHUP came; passes every ``except Exception`` on its way out, cleaning up."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def run_job(job: Job, show_progress: bool = False) -> list[Path]:
         result = segment(case, recipe, store, job.device, _bar if show_progress else None, watch)
         for line in result.report["fallbacks"]:
             print(f"note: {line}", file=sys.stderr)
-        picture = _picture(case, result) if job.picture else None
+        picture = _picture(job.case, case, result) if job.picture else None
         return write_result(staging, job.out, result.masks, result.report, picture)
 
 
@@ -84,7 +84,8 @@ def guarded(work: Callable[[], None]) -> int:
     def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise _Terminated
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, terminate)
     try:
         work()
     except DeepPsmaError as error:
@@ -120,12 +121,16 @@ def _bar(total: int) -> Callable[[], None]:
     return advance
 
 
-def _picture(case: Case, result: Segmentation) -> bytes:
+def _picture(folder: Path, case: Case, result: Segmentation) -> bytes:
     from deeppsma.picture import overview
+
+    # A picture travels alone: what the phantom made must say so on its face.
+    cards = [place / "patient.json" for place in (folder, folder.resolve().parent)]
+    kind = "SYNTHETIC PATIENT, " if any(card.exists() for card in cards) else ""
 
     return overview(
         {tracer: case.study(tracer).read_pet() for tracer in Tracer},
         result.masks,
         case.thresholds,
-        note=f"{case.name}, recipe {result.report['recipe']['name']}. {NOTICE}",
+        note=f"{kind}{case.name}, recipe {result.report['recipe']['name']}. {NOTICE}",
     )

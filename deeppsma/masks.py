@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from deeppsma.errors import OutputError
-from deeppsma.images import ImageFile, Volume, is_image, write_image
+from deeppsma.images import ImageFile, Volume, check_name, is_image, write_image
 from deeppsma.tracer import Tracer
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
-_STAGING_NAME = ".deeppsma-partial"
+STAGING_PREFIX = ".deeppsma-partial-"
 
 
 def mask_path(out: Path, tracer: Tracer) -> Path:
@@ -38,23 +39,25 @@ def output_folder(out: Path) -> Iterator[Path]:
     OutputError
         If ``out`` cannot be written to.
     """
-    staging = out / _STAGING_NAME
+    made = not out.exists()
+    staging: Path | None = None
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        _remove_result(out)
-        _refuse_other_images(out)
-    except OSError as error:
-        remedy = "give a folder that this user may write to"
-        raise OutputError(out, f"cannot be written to ({error.strerror})", remedy) from None
-    except OutputError:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    try:
+        check_name(out)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _refuse_other_files(out)
+            # A name of its own: runs into one folder must not clear each other's.
+            staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=out))
+            _remove_result(out)
+        except OSError as error:
+            remedy = "give a folder that this user may write to"
+            raise OutputError(out, f"cannot be written to ({error.strerror})", remedy) from None
         yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+        if made and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
 
 
 def write_result(
@@ -123,22 +126,31 @@ def _check(path: Path, mask: Volume) -> None:
         raise OutputError(path, "does not read back as it was written", "check the disk")
 
 
-def _refuse_other_images(out: Path) -> None:
+def _refuse_other_files(out: Path) -> None:
+    """Refuse what would be overwritten or counted as ours, and is not."""
+    remedy = "move it away, or give another folder"
     for tracer in Tracer:
-        folder = mask_path(out, tracer).parent
-        others = sorted(path.name for path in folder.iterdir() if is_image(path)) if folder.is_dir() else []
+        folder, own = mask_path(out, tracer).parent, mask_path(out, tracer).name
+        others = [p.name for p in folder.iterdir() if is_image(p) and p.name != own] if folder.is_dir() else []
         if others:
-            remedy = "move it away: exactly one image may lie there"
-            raise OutputError(folder, f"holds {others[0]}, which no run of deeppsma wrote", remedy)
+            raise OutputError(folder, f"holds {min(others)}, which no run of deeppsma wrote", remedy)
+    report = out / REPORT_NAME
+    ours = False
+    if report.exists():
+        try:
+            ours = json.loads(report.read_text(encoding="utf-8"))["versions"]["deeppsma"] != ""
+        except (OSError, ValueError, LookupError, TypeError):
+            raise OutputError(report, "is no run report of deeppsma", remedy) from None
+    if (out / PICTURE_NAME).exists() and not ours:
+        raise OutputError(out / PICTURE_NAME, "was written by no run of deeppsma", remedy)
 
 
 def _remove_result(out: Path) -> None:
     for tracer in Tracer:
         folder = mask_path(out, tracer).parent
         mask_path(out, tracer).unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    if (out / "images").is_dir() and not any((out / "images").iterdir()):
-        (out / "images").rmdir()
+        for place in (folder, folder.parent):
+            if place.is_dir() and not place.is_symlink() and not any(place.iterdir()):
+                place.rmdir()
     for name in (REPORT_NAME, PICTURE_NAME):
         (out / name).unlink(missing_ok=True)

@@ -127,8 +127,8 @@ def _note_formats(case: Case, run: _Run) -> None:
     for tracer in Tracer:
         study = case.study(tracer)
         for what, file in (("PET", study.pet), ("organ map", study.organs)):
-            if file is not None and file.lacks_position:
-                run.fallbacks.append(f"{tracer.upper()} {what}: TIFF holds no position; slices of 1 mm at 0 assumed")
+            if file is not None and file.unsaid_position is not None:
+                run.fallbacks.append(f"{tracer.upper()} {what}: {file.unsaid_position}")
 
 
 def _read_organs(case: Case, recipe: Recipe, members: list[Member], run: _Run) -> dict[Tracer, Volume | None]:

@@ -1,4 +1,5 @@
 import gc
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,31 @@ def test_voxels_must_fit_their_grid():
 )
 def test_suffixes(name, expected):
     assert is_image(Path(name)) is expected
+
+
+def test_a_suffix_in_capitals_is_read(tmp_path):
+    write_image(volume(), tmp_path / "a.mha")
+    (tmp_path / "a.mha").rename(tmp_path / "a.MHA")
+    assert np.array_equal(ImageFile(tmp_path / "a.MHA").read(np.float32).voxels, volume().voxels)
+
+
+@pytest.mark.parametrize("spacing", [0.004, 400.0])
+def test_a_spacing_in_another_unit_is_refused(tmp_path, spacing):
+    write_image(Volume(volume().voxels, Geometry(GRID.shape_zyx, (spacing,) * 3)), tmp_path / "a.mha")
+    with pytest.raises(InputError, match="write it again in mm"):
+        _ = ImageFile(tmp_path / "a.mha").geometry
+
+
+def test_a_position_that_the_header_does_not_say_is_said(tmp_path):
+    write_image(volume(), tmp_path / "a.nii")
+    assert ImageFile(tmp_path / "a.nii").unsaid_position is None
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[252:256] = bytes(4)  # qform_code and sform_code
+    (tmp_path / "a.nii").write_bytes(content)
+    assert "holds no position" in ImageFile(tmp_path / "a.nii").unsaid_position
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xfct.mha"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        _ = ImageFile(path).geometry

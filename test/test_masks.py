@@ -92,7 +92,7 @@ def test_an_image_of_another_name_in_a_masks_place_is_refused(tmp_path):
     with pytest.raises(OutputError, match=r"holds old\.mha"), output_folder(tmp_path):
         pass
     assert (place / "old.mha").exists()
-    assert not (tmp_path / ".deeppsma-partial").exists()
+    assert not list(tmp_path.glob(f"{masks.STAGING_PREFIX}*"))
 
 
 @pytest.mark.parametrize("damage", ["value", "grid"])
@@ -115,14 +115,46 @@ def test_an_error_inside_the_block_leaves_nothing(tmp_path):
     with pytest.raises(KeyError), output_folder(tmp_path / "out") as staging:
         (staging / "half").write_text("half")
         raise KeyError
-    assert list((tmp_path / "out").rglob("*")) == []
+    assert not (tmp_path / "out").exists()  # this run made it
+
+
+@pytest.mark.parametrize("name", ["run_report.json", "overview.png"])
+def test_files_of_those_names_that_are_not_ours_are_not_touched(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match=name), output_folder(tmp_path):
+        pass
+    assert (tmp_path / name).read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_earlier_result_of_ours_goes(tmp_path):
+    (tmp_path / "run_report.json").write_text('{"versions": {"deeppsma": "0.1.0"}}')
+    (tmp_path / "overview.png").write_text("old")
+    with output_folder(tmp_path):
+        assert not (tmp_path / "overview.png").exists()
+        assert not (tmp_path / "run_report.json").exists()
+
+
+def test_an_output_that_is_partly_in_the_way_leaves_no_staging_folder(tmp_path):
+    (tmp_path / "images").write_text("a file, where a folder must be")
+    with pytest.raises(OutputError, match="cannot be written to"), output_folder(tmp_path) as staging:
+        write_result(staging, tmp_path, result(), {})
+    assert [p.name for p in tmp_path.iterdir()] == ["images"]
+
+
+def test_two_runs_into_one_folder_do_not_clear_each_others_work(tmp_path):
+    with output_folder(tmp_path) as first, output_folder(tmp_path) as second:
+        assert first != second
+        write_result(second, tmp_path, result(), {"versions": {"deeppsma": "x"}})
+        write_result(first, tmp_path, result(), {"versions": {"deeppsma": "x"}})
+    assert mask_path(tmp_path, Tracer.FDG).exists()
 
 
 def test_other_peoples_files_stay(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images/notes.txt").write_text("mine")
     with output_folder(tmp_path) as staging:
-        write_result(staging, tmp_path, result(), {})
+        write_result(staging, tmp_path, result(), {"versions": {"deeppsma": "x"}})
     with output_folder(tmp_path):
         pass
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["notes.txt"]

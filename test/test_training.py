@@ -218,6 +218,10 @@ def test_train_then_segment_from_the_command_line(cohort, tmp_path, monkeypatch,
     monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, QUICK))
     arguments = ["train", str(cohort), str(tmp_path / "run"), "--steps", "2", "--device", "cpu", "--describe", "a test"]
     assert main(arguments) == 0
+    assert main(arguments) == 5  # never over an earlier training
+    assert "add --resume" in capsys.readouterr().err
+    assert main([*arguments, "--resume"]) == 0
+    assert main([*arguments, "--name", "../elsewhere"]) == 5
     member = WeightsStore((tmp_path / "run",)).member("cds-compact")
     assert member.trained_on == "a test"
     assert member.training["cases"] == 2

@@ -13,7 +13,7 @@ from deeppsma.errors import ConfigurationError
 from deeppsma.network import NetworkConfig
 from deeppsma.resources import read_toml
 from deeppsma.training.config import TrainingConfig
-from deeppsma.training.loop import TrainingRun, train
+from deeppsma.training.loop import CHECKPOINT_NAME, TrainingRun, train
 from deeppsma.training.samples import cached_samples, case_folders
 from deeppsma.weights import Member, write_member
 
@@ -31,6 +31,14 @@ class TrainRequest:
     device: str = "auto"
     resume: bool = False
     describe: str = ""
+
+
+def _check_place(request: TrainRequest) -> None:
+    if Path(request.name).name != request.name or request.name in ("", ".", "..", "samples"):
+        raise ConfigurationError("--name", f"{request.name!r} is no plain folder name", "give a name such as cds-mine")
+    earlier = [p for p in (request.out / CHECKPOINT_NAME, request.out / request.name) if p.exists()]
+    if earlier and not request.resume:
+        raise ConfigurationError(earlier[0], "an earlier training is there", "add --resume, or choose another folder")
 
 
 def load_settings(name: str) -> tuple[NetworkConfig, TrainingConfig]:
@@ -66,6 +74,7 @@ def load_network(name: str) -> NetworkConfig:
 
 def run_training(request: TrainRequest) -> Member:
     """Train and freeze a member in ``request.out / request.name``."""
+    _check_place(request)
     network, config = load_settings(request.settings)
     if request.steps is not None:
         try:
