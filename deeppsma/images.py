@@ -177,19 +177,21 @@ class ImageFile:
         return InputError(self.path, f"not a readable image ({detail})", _COPY_AGAIN)
 
 
-def check_name(path: Path) -> None:
+def check_name(path: Path, error: type[InputError] = InputError) -> None:
     """Refuse a path that is not UTF-8: ITK ends the whole process over it.
 
-    Raises
-    ------
-    InputError
-        Shows the path with what cannot be written replaced.
+    Parameters
+    ----------
+    path
+        Of an image, or of a folder that images go to.
+    error
+        What to raise; it shows the path with what cannot be written replaced.
     """
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", errors="replace")
-        raise InputError(shown, "the name is not UTF-8", "rename the file or folder") from None
+        raise error(shown, "the name is not UTF-8", "rename the file or folder") from None
 
 
 def write_image(volume: Volume, path: Path, compress: bool = True) -> None:

@@ -42,7 +42,7 @@ def output_folder(out: Path) -> Iterator[Path]:
     made = not out.exists()
     staging: Path | None = None
     try:
-        check_name(out)
+        check_name(out, OutputError)
         try:
             out.mkdir(parents=True, exist_ok=True)
             _refuse_other_files(out)

@@ -241,8 +241,10 @@ def _small_patch(config: NetworkConfig) -> IndexZyx:
 
 
 def _with_small_windows(prediction: Prediction, overlap: float) -> Prediction:
-    windows = plan_windows(prediction.needed.shape, _small_patch(prediction.config), overlap)
-    return replace(prediction, windows=windows)
+    small = _small_patch(prediction.config)
+    if not prediction.config.accepts(small):  # the plan stepped down for another member of the ensemble
+        return prediction
+    return replace(prediction, windows=plan_windows(prediction.needed.shape, small, overlap))
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from deeppsma.case import Case
 from deeppsma.channels import Channels, build_channels
 from deeppsma.compute import ComputePlan, plan_compute
 from deeppsma.fusion import fuse, mean_logits, wanted_tracers
+from deeppsma.geometry import Geometry
 from deeppsma.growing import grow
 from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
@@ -244,7 +245,7 @@ def _grown(mask: NDArray[np.bool_], space: Space, organs: Volume | None, growing
     return out
 
 
-def _on_full_grid(space: Space | None, mask: NDArray[np.bool_] | None, grid: Any) -> Volume:
+def _on_full_grid(space: Space | None, mask: NDArray[np.bool_] | None, grid: Geometry) -> Volume:
     whole = np.zeros(grid.shape_zyx, dtype=np.uint8)
     if space is not None and mask is not None:
         whole[space.box.slices] = mask

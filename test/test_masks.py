@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +149,13 @@ def test_two_runs_into_one_folder_do_not_clear_each_others_work(tmp_path):
         write_result(second, tmp_path, result(), {"versions": {"deeppsma": "x"}})
         write_result(first, tmp_path, result(), {"versions": {"deeppsma": "x"}})
     assert mask_path(tmp_path, Tracer.FDG).exists()
+
+
+def test_an_output_folder_that_is_not_utf8_is_refused(tmp_path):
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xfct"))
+    with pytest.raises(OutputError, match="not UTF-8"), output_folder(out):
+        pass
+    assert not out.exists()
 
 
 def test_other_peoples_files_stay(tmp_path):

@@ -131,6 +131,14 @@ def test_smaller_windows_may_be_enough(scene):
     assert len(notes) == 1
 
 
+def test_small_windows_that_a_network_cannot_take_are_not_tried(scene):
+    job = plan(scene, replace(TINY_NETWORK, patch_zyx=(16, 8, 8)))  # half of it is a single deepest voxel
+    runner = Failing(0, None)
+    outcome = predict(torch.nn.Identity(), job, replace(CPU, small_windows=True), 0.5, make_runner=runner)
+    assert set(runner.sizes) == {(16, 8, 8)}
+    assert outcome.windows_run == job.windows_needed
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -8,6 +8,7 @@ import torch
 
 from deeppsma.case import load_case
 from deeppsma.cli import main
+from deeppsma.compute import cpu_plan
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.network import NetworkConfig
 from deeppsma.phantom.cohort import write_patient
@@ -231,6 +232,15 @@ def test_train_then_segment_from_the_command_line(cohort, tmp_path, monkeypatch,
     )
     assert json.loads((tmp_path / "out/run_report.json").read_text())["members"][0]["trained_on"] == "a test"
     assert "a test" in capsys.readouterr().out
+
+
+def test_a_gpu_that_cannot_be_used_is_said_and_kept_in_the_manifest(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, replace(QUICK, steps=1)))
+    monkeypatch.setattr(command, "plan_compute", lambda wanted: (cpu_plan(), "GPU not used: too old"))
+    member = command.run_training(command.TrainRequest(cohort, tmp_path / "run"))
+    assert "note: GPU not used: too old" in capsys.readouterr().err
+    assert member.training["fallbacks"] == ["GPU not used: too old"]
+    assert member.training["device"].endswith("bfloat16")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from deeppsma.box import Box
 from deeppsma.geometry import Geometry
+from deeppsma.images import Volume
 from deeppsma.phantom.shapes import Part, Shape
+from deeppsma.resampling import resample_image
+from deeppsma.rigid import RigidTransform
 
 #: How far a patient's smooth warp may move a point, mm: bounding boxes are widened by this.
 WARP_LIMIT_MM = 14.0
@@ -121,13 +124,11 @@ def smooth_field(geometry: Geometry, correlation_mm: float, rng: np.random.Gener
     extent = [n * s for n, s in zip(geometry.shape_zyx, geometry.spacing_zyx, strict=True)]
     coarse_shape = [int(e / step) + 4 for e in extent]
     coarse = rng.standard_normal(coarse_shape).astype(np.float32)
-    image = sitk.GetImageFromArray(coarse)
-    image.SetSpacing((step, step, step))
-    image = sitk.DiscreteGaussian(image, (step**2,) * 3)
-    z, y, x = geometry.shape_zyx
-    sz, sy, sx = geometry.spacing_zyx
-    fine = sitk.Resample(image, (x, y, z), sitk.Transform(), sitk.sitkLinear, (step,) * 3, (sx, sy, sz))
-    field = sitk.GetArrayFromImage(fine)
+    image = Volume(coarse, Geometry(coarse.shape, (step,) * 3)).to_sitk()
+    smooth = sitk.DiscreteGaussian(image, (step**2,) * 3)
+    # One coarse voxel in from the corner, where every fine voxel has neighbours on all sides.
+    fine = Geometry(geometry.shape_zyx, geometry.spacing_zyx, (step,) * 3)
+    field = sitk.GetArrayFromImage(resample_image(smooth, fine, RigidTransform()))
     return np.asarray(field / max(float(field.std()), 1e-6), dtype=np.float32)
 
 

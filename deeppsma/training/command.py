@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from deeppsma.errors import ConfigurationError
 from deeppsma.network import NetworkConfig
 from deeppsma.resources import read_toml
 from deeppsma.training.config import TrainingConfig
-from deeppsma.training.loop import CHECKPOINT_NAME, TrainingRun, train
+from deeppsma.training.loop import CHECKPOINT_NAME, TrainingRun, train, training_precision
 from deeppsma.training.samples import cached_samples, case_folders
 from deeppsma.weights import Member, write_member
 
@@ -84,7 +85,9 @@ def run_training(request: TrainRequest) -> Member:
     folders = case_folders(request.data)
     cached = cached_samples(folders, network, request.out / "samples")
     samples = [path for paths in tqdm(cached, total=len(folders), desc="samples", disable=None) for path in paths]
-    plan, _ = plan_compute(request.device)
+    plan, fallback = plan_compute(request.device)
+    if fallback:
+        print(f"note: {fallback}", file=sys.stderr)
     run = TrainingRun(samples, network, config, request.out, request.seed, plan.device)
     began = time.monotonic()
     with tqdm(total=config.steps, desc="steps", disable=None) as bar:
@@ -101,6 +104,7 @@ def run_training(request: TrainRequest) -> Member:
         "settings": asdict(config),
         "seed": request.seed,
         "hours": round((time.monotonic() - began) / 3600, 2),
-        "device": plan.description,
+        "device": replace(plan, precision=training_precision(plan.device)).description,
+        "fallbacks": [fallback] if fallback else [],
     }
     return write_member(request.out / request.name, network, weights, training)

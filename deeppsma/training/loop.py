@@ -108,6 +108,13 @@ def train(
     return average
 
 
+def training_precision(device: str) -> str:
+    """bfloat16, which needs no loss scaling; float32 on a GPU without it (T4)."""
+    import torch
+
+    return "bfloat16" if device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+
+
 def _step(run: TrainingRun, network: torch.nn.Module, optimiser: torch.optim.Optimizer, patches: list[Patch]) -> float:
     import torch
 
@@ -115,8 +122,7 @@ def _step(run: TrainingRun, network: torch.nn.Module, optimiser: torch.optim.Opt
         torch.from_numpy(np.stack([getattr(patch, name) for patch in patches])).to(run.device)
         for name in ("inputs", "target", "region")
     )
-    # bfloat16 needs no loss scaling; a GPU without it (T4) trains in full precision.
-    mixed = run.device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+    mixed = training_precision(run.device) == "bfloat16"
     with torch.autocast(run.device, torch.bfloat16, enabled=mixed):
         heads = network(inputs)
     loss = supervised_loss(heads, target, region, run.config.loss_where)
