@@ -98,7 +98,7 @@ def print_scores(out: Path, truth: Path) -> None:
 
 def write_largest_case(folder: Path) -> Path:
     """A synthetic patient on the largest grids; returns his input folder."""
-    patient = draw_patient(9000, PhantomOptions(with_ct=False))
+    patient = draw_patient(9000, PhantomOptions(ct="none"))
     for tracer, shape in LARGEST_PET.items():
         session = patient.sessions[tracer]
         fine = _finer(session.pet.geometry, shape)

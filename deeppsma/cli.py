@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_phantom(commands)
+    _add_survey(commands)
     _add_recipes(commands)
     _add_score(commands)
     _add_train(commands)
@@ -86,7 +87,13 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--layout", choices=layouts, default="platform", help="as the platform's or the data set's folders"
     )
     command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
-    command.add_argument("--no-ct", action="store_true", help="no CTs: quicker, enough for the CDS system")
+    command.add_argument(
+        "--ct",
+        choices=("full", "pet", "none"),
+        default="full",
+        help="full: on a CT's grid (default); pet: on the PET's grid, quicker, enough for training; none",
+    )
+    command.add_argument("--no-ct", dest="ct", action="store_const", const="none", help="the same as --ct none")
     command.set_defaults(run=_phantom)
 
 
@@ -98,14 +105,44 @@ def _phantom(options: argparse.Namespace) -> None:
     from deeppsma.phantom.session import PhantomOptions
 
     try:
-        plan = CohortPlan(
-            options.out, options.cases, options.seed, options.layout, PhantomOptions(with_ct=not options.no_ct)
-        )
+        plan = CohortPlan(options.out, options.cases, options.seed, options.layout, PhantomOptions(ct=options.ct))
         folders = list(tqdm(write_cohort(plan, options.jobs), total=plan.cases, desc="patients", disable=None))
     except ValueError as error:
         raise ConfigurationError("phantom", str(error), "see deeppsma phantom --help") from None
     for folder in sorted(folders):
         print(folder)
+
+
+def _add_survey(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "survey",
+        help="hold a cohort against published figures",
+        description="Measures a cohort that has truth masks (synthetic, or the real data set) and prints a table: "
+        "figure, real, ours, ratio. Figures of organs and lesions need the cards that 'deeppsma phantom' writes.",
+    )
+    command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases, in either layout")
+    command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    command.add_argument("--picture", type=Path, metavar="PNG", help="also draw a page of the first ten patients")
+    command.set_defaults(run=_survey)
+
+
+def _survey(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from deeppsma.cohort import cohort_folders
+    from deeppsma.errors import ConfigurationError
+    from deeppsma.phantom.comparison import compare, markdown, trivial_line
+    from deeppsma.phantom.gallery import gallery
+    from deeppsma.phantom.survey import case_count, survey
+
+    if options.jobs < 1:
+        raise ConfigurationError("--jobs", f"{options.jobs} processes", "give 1 or more")
+    total = case_count(options.cohort)
+    cases = list(tqdm(survey(options.cohort, options.jobs), total=total, desc="cases", disable=None))
+    print(markdown(compare(cases)))
+    print(f"\n{trivial_line(cases)}")
+    if options.picture is not None:
+        options.picture.write_bytes(gallery(cohort_folders(options.cohort)[:10]))
 
 
 def _add_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -170,6 +207,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
     command.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
     command.add_argument("--describe", default="", metavar="TEXT", help="what the data are, for the model card")
+    command.add_argument(
+        "--from", dest="start", default="", metavar="MEMBER", help="go on from shipped weights, or a folder's"
+    )
     command.set_defaults(run=_train)
 
 
@@ -186,6 +226,7 @@ def _train(options: argparse.Namespace) -> None:
         options.device,
         options.resume,
         options.describe,
+        options.start,
     )
     member = run_training(request)
     print(member.folder)

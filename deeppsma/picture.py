@@ -56,7 +56,7 @@ def overview(
     panels = []
     for tracer in (Tracer.PSMA, Tracer.FDG):
         truth = (truths or {}).get(tracer)
-        image = _panel(pets[tracer], masks[tracer], BLACK_AT_THRESHOLDS[tracer] * thresholds[tracer], truth)
+        image = projection(pets[tracer], masks[tracer], BLACK_AT_THRESHOLDS[tracer] * thresholds[tracer], truth)
         volume_ml = float(masks[tracer].voxels.sum()) * masks[tracer].geometry.voxel_volume_ml
         panels.append((f"{tracer.upper()}: {volume_ml:.1f} ml in the mask (SUV >= {thresholds[tracer]:.2f})", image))
     width = max(sum(max(p.width, 300) for _, p in panels) + 3 * _GAP_PX, 640)
@@ -73,12 +73,25 @@ def overview(
     return out.getvalue()
 
 
-def _panel(pet: Volume, mask: Volume, black_suv: float, truth: Volume | None) -> Image.Image:
+def projection(
+    pet: Volume, mask: Volume, black_suv: float, truth: Volume | None = None, pixel_mm: float = PIXEL_MM
+) -> Image.Image:
+    """Coronal maximum-intensity projection, head up; ``mask`` outlined in red, ``truth`` in blue.
+
+    Parameters
+    ----------
+    pet, mask, truth
+        SUV; 0/1.
+    black_suv
+        SUV that is black; 0 is white.
+    pixel_mm
+        Size of a pixel.
+    """
     from PIL import Image
 
     grey = 255 - 255 * np.clip(_projected(pet) / black_suv, 0, 1)
     pixels = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    size = _pixels(pet)
+    size = _pixels(pet, pixel_mm)
     image = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
     drawn = np.array(image)
     for volume, colour in ((truth, _TRUTH_OUTLINE), (mask, _OUTLINE)):
@@ -98,8 +111,8 @@ def _projected(volume: Volume) -> NDArray:
     return np.asarray(voxels.max(axis=1)[::-1])
 
 
-def _pixels(volume: Volume) -> tuple[int, int]:
-    z, _, x = (n * s / PIXEL_MM for n, s in zip(volume.geometry.shape_zyx, volume.geometry.spacing_zyx, strict=True))
+def _pixels(volume: Volume, pixel_mm: float) -> tuple[int, int]:
+    z, _, x = (n * s / pixel_mm for n, s in zip(volume.geometry.shape_zyx, volume.geometry.spacing_zyx, strict=True))
     return max(round(x), 1), max(round(z), 1)
 
 

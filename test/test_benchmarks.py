@@ -3,7 +3,7 @@ from deeppsma.case import load_case
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
 from deeppsma.tracer import Tracer
-from test.test_phantom import SMALL_SCANNERS
+from test.phantom.small import SMALL_SCANNERS
 
 
 def test_a_run_is_measured(platform_case, tmp_path, tiny_weights, capsys):
@@ -16,7 +16,7 @@ def test_a_run_is_measured(platform_case, tmp_path, tiny_weights, capsys):
 
 def test_the_largest_case_reads_back(tmp_path, monkeypatch):
     def coarse(seed, options):
-        return draw_patient(seed, PhantomOptions(with_ct=False, scene_spacing_mm=8.0), SMALL_SCANNERS)
+        return draw_patient(seed, PhantomOptions(ct="none", scene_spacing_mm=8.0), SMALL_SCANNERS)
 
     monkeypatch.setattr(pipeline, "draw_patient", coarse)
     monkeypatch.setattr(pipeline, "LARGEST_PET", {Tracer.PSMA: (150, 60, 60), Tracer.FDG: (130, 50, 50)})

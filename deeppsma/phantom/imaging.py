@@ -1,4 +1,4 @@
-"""From activity to images: resolution, grids, noise, truth, CT."""
+"""From activity to a PET: resolution, grid, artefacts, noise, truth."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma import organs
+from deeppsma.box import Box
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
+from deeppsma.phantom.noise import noisy
+from deeppsma.phantom.radioligand import Radioligand
 from deeppsma.phantom.scanners import Scanner
-from deeppsma.resampling import resample, resample_image
+from deeppsma.resampling import resample_image
 from deeppsma.rigid import RigidTransform
 from deeppsma.tracer import Tracer
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 _FWHM_PER_SIGMA = 2.3548
 #: A voxel is disease where lesions give at least this share of its blurred activity.
 LESION_SHARE = 0.4
+#: Nobody outlines less than this.
+SMALLEST_OUTLINE_ML = 0.06
+#: Activity (SUV) from which scatter correction may fail around urine, and how far its halo reaches.
+_HALO_SUV, _HALO_FWHM_MM = 25.0, 70.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,31 @@ class PetScan:
     geometry: Geometry
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """How one PET is measured.
+
+    Parameters
+    ----------
+    scanner, ligand
+        Where and with what.
+    grid, patient_from_scanner
+        PET grid, and the map from its world to the patient's frame.
+    liver_cov
+        Noise in the liver, mid-bed.
+    halo
+        Strength of a cold halo around hot urine, from failed scatter
+        correction; 0 for none.
+    """
+
+    scanner: Scanner
+    ligand: Radioligand
+    grid: Geometry
+    patient_from_scanner: RigidTransform
+    liver_cov: float
+    halo: float = 0.0
+
+
 def pet_geometry(scanner: Scanner, field_of_view_mm: tuple[float, float], shift_xyz: NDArray) -> Geometry:
     """PET grid of a scan from ``field_of_view_mm[0]`` to ``[1]`` along z."""
     sz, sy, sx = scanner.spacing_zyx
@@ -55,110 +86,141 @@ def pet_geometry(scanner: Scanner, field_of_view_mm: tuple[float, float], shift_
     return Geometry((slices, scanner.plane_size, scanner.plane_size), scanner.spacing_zyx, origin)
 
 
-def ct_geometry(scanner: Scanner, pet: Geometry) -> Geometry:
-    """CT grid, 512 x 512, that covers the PET's slices and shares its axis."""
-    sz, sy, sx = scanner.ct_spacing_zyx
-    slices = int(np.ceil(pet.shape_zyx[0] * pet.spacing_zyx[0] / sz))
-    centre = pet.index_to_world(np.array([[0, (pet.shape_zyx[1] - 1) / 2, (pet.shape_zyx[2] - 1) / 2]]))[0]
-    origin = (float(centre[0] - 255.5 * sx), float(centre[1] - 255.5 * sy), pet.origin_xyz[2])
-    return Geometry((slices, 512, 512), scanner.ct_spacing_zyx, origin)
-
-
 def image_pet(
-    tracer: Tracer,
     scene_geometry: Geometry,
     physiological: NDArray[np.float32],
     with_lesions: NDArray[np.float32],
     liver: NDArray[np.bool_],
-    grid: Geometry,
-    patient_from_scanner: RigidTransform,
-    fwhm_mm: float,
-    noise_cov: float,
+    exposure: Exposure,
     rng: np.random.Generator,
 ) -> PetScan:
     """Scan the patient: blur, resample to the scanner's grid, add noise, threshold.
 
     Parameters
     ----------
+    scene_geometry
+        Grid of the next three.
     physiological, with_lesions
-        Activity in SUV on the scene grid, without and with disease.
+        Activity in SUV, [z, y, x], without and with disease.
     liver
-        Liver on the scene grid.
-    grid, patient_from_scanner
-        PET grid, and the map from its world to the patient's frame.
-    fwhm_mm, noise_cov
-        Resolution; coefficient of variation at the liver's activity.
+        Healthy liver, [z, y, x].
+    exposure
+        Where and how.
+    rng
+        Source of the noise.
     """
+    kernel = point_spread(exposure.scanner, exposure.ligand)
 
-    def scan(activity: NDArray[np.float32]) -> NDArray[np.float32]:
-        blurred = _blurred(Volume(activity, scene_geometry), fwhm_mm)
-        return _array(resample_image(blurred, grid, patient_from_scanner))
+    def scan(activity: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+        image = Volume(activity[box.slices], scene_geometry.cropped(box)).to_sitk()
+        return _array(resample_image(spread(image, kernel), exposure.grid, exposure.patient_from_scanner))
 
-    total, without = scan(with_lesions), scan(physiological)
-    liver_on_grid = scan(liver.astype(np.float32)) > 0.98
-    level = float(total[liver_on_grid].mean()) if liver_on_grid.any() else 2.0
-    noise = _noise(grid, fwhm_mm * 0.8, rng)
-    # Variance of a reconstructed voxel rises with its activity; air carries little noise.
-    noise *= noise_cov * np.sqrt(np.maximum(total, 0) * max(level, 0.1))
-    suv = _as_stored(np.maximum(total + noise, 0))
-    if tracer is Tracer.PSMA:
-        threshold = 3.0
-    else:
-        values = suv[liver_on_grid]
-        threshold = float(values.mean() + 2 * values.std()) if values.size else 3.0
-        threshold = round(max(threshold, 1.5), 6)
-    lesion = total - without
-    truth = (suv >= threshold) & (lesion >= LESION_SHARE * np.maximum(total, 1e-6))
-    return PetScan(suv, truth, threshold, grid)
-
-
-def image_ct(
-    scene_geometry: Geometry,
-    hounsfield: NDArray[np.float32],
-    grid: Geometry,
-    patient_from_scanner: RigidTransform,
-    rng: np.random.Generator,
-) -> NDArray[np.int16]:
-    """CT of the patient with noise, HU, [z, y, x]."""
-    blurred = _blurred(Volume(hounsfield, scene_geometry), 2.5)
-    out = _array(resample_image(blurred, grid, patient_from_scanner, outside=-1000.0))
-    # One slice of noise, rolled: white in plane, and a hundred million draws cheaper.
-    plane = rng.normal(0, 14, size=grid.shape_zyx[1:]).astype(np.float32)
-    for index in range(len(out)):
-        out[index] += np.roll(plane, (17 * index, 29 * index), axis=(0, 1))
-    return np.clip(np.rint(out), -1024, 3071).astype(np.int16)
+    total = scan(with_lesions, Box.whole(scene_geometry.shape_zyx))
+    lesions = with_lesions - physiological
+    around = Box.around_mask(lesions > 0)
+    margin = int(np.ceil(3 * exposure.scanner.fwhm_mm / min(scene_geometry.spacing_zyx)))
+    lesion = scan(lesions, around.grown((margin,) * 3).clipped(lesions.shape)) if around else np.zeros_like(total)
+    if exposure.halo:
+        shade = _halo(total, exposure)
+        total, lesion = total * shade, lesion * shade
+    np.maximum(total, 0, out=total)
+    in_liver = _well_inside(liver, scene_geometry, exposure)
+    level = float(total[in_liver].mean()) if in_liver.any() else 2.0
+    fwhm = exposure.scanner.fwhm_mm
+    suv = _as_stored(noisy(total, exposure.grid, exposure.scanner, exposure.liver_cov, level, fwhm, rng))
+    threshold = 3.0
+    if exposure.ligand.tracer is Tracer.FDG and in_liver.any():
+        values = suv[in_liver]
+        threshold = round(max(float(values.mean() + 2 * values.std()), 1.5), 6)
+    diseased = lesion >= LESION_SHARE * np.maximum(total, 1e-6)
+    truth = outlined((suv >= threshold) & diseased, exposure.grid.voxel_volume_ml)
+    return PetScan(suv, truth, threshold, exposure.grid)
 
 
-def image_organs(
-    scene_geometry: Geometry, labels: NDArray[np.uint8], grid: Geometry, patient_from_scanner: RigidTransform
-) -> NDArray[np.uint8]:
-    """Organ labels on a grid, [z, y, x] uint8."""
-    return resample(Volume(labels, scene_geometry), grid, patient_from_scanner, labels=True)
+def point_spread(scanner: Scanner, ligand: Radioligand) -> tuple[tuple[float, float], ...]:
+    """Weights and widths (FWHM, mm) of the Gaussians whose sum is a point's image; the weights sum to 1.
+
+    A narrow one for detector and reconstruction; a wide one for the tails of
+    the positron's range; a wide negative one for the overshoot of resolution
+    modelling.
+    """
+    fwhm, over, tail = scanner.fwhm_mm, scanner.overshoot, ligand.tail_share
+    terms = [((1 - tail) * (1 + over), fwhm)]
+    if over:
+        terms.append((-(1 - tail) * over, 1.8 * fwhm))
+    if tail:
+        terms.append((tail, float(np.hypot(fwhm, ligand.tail_fwhm_mm))))
+    return tuple(terms)
 
 
-def liver_mask(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Liver of a label map."""
-    return np.asarray(labels == organs.LIVER)
-
-
-def _blurred(volume: Volume, fwhm_mm: float) -> sitk.Image:
+def spread(image: sitk.Image, kernel: tuple[tuple[float, float], ...]) -> sitk.Image:
+    """Blur an image by a sum of Gaussians: weights and FWHM, mm."""
     import SimpleITK as sitk
 
-    return sitk.SmoothingRecursiveGaussian(volume.to_sitk(), fwhm_mm / _FWHM_PER_SIGMA)
+    total: sitk.Image | None = None
+    for weight, fwhm in kernel:
+        blurred = sitk.SmoothingRecursiveGaussian(image, fwhm / _FWHM_PER_SIGMA)
+        if len(kernel) == 1:
+            return blurred
+        blurred *= weight
+        total = blurred if total is None else total + blurred
+    return total
+
+
+def outlined(hot_disease: NDArray[np.bool_], voxel_ml: float) -> NDArray[np.bool_]:
+    """Disease as a reader outlines it: connected voxels, without specks that nobody clicks on.
+
+    Parameters
+    ----------
+    hot_disease
+        [z, y, x]; may be empty.
+    voxel_ml
+        Volume of a voxel, ml.
+    """
+    from scipy.ndimage import generate_binary_structure, label
+
+    box = Box.around_mask(hot_disease)
+    if box is None:
+        return hot_disease
+    labels, count = label(hot_disease[box.slices], generate_binary_structure(3, 3))
+    kept = np.bincount(labels.ravel(), minlength=count + 1) * voxel_ml >= SMALLEST_OUTLINE_ML
+    kept[0] = False
+    out = np.zeros_like(hot_disease)
+    out[box.slices] = kept[labels]
+    return out
+
+
+def _well_inside(mask: NDArray[np.bool_], scene_geometry: Geometry, exposure: Exposure) -> NDArray[np.bool_]:
+    """A scene's mask on the PET's grid, clear of its edges, as a reader's sphere is."""
+    around = Box.around_mask(mask)
+    if around is None:
+        return np.zeros(exposure.grid.shape_zyx, dtype=bool)
+    box = around.grown((4, 4, 4)).clipped(mask.shape)
+    image = Volume(mask[box.slices].astype(np.float32), scene_geometry.cropped(box)).to_sitk()
+    blurred = spread(image, ((1.0, 12.0),))
+    return _array(resample_image(blurred, exposure.grid, exposure.patient_from_scanner)) > np.float32(0.98)
+
+
+def _halo(suv: NDArray[np.float32], exposure: Exposure) -> NDArray[np.float32]:
+    """Factor below 1 around very hot urine: too much scatter was subtracted there."""
+    shade = np.ones(suv.shape, dtype=np.float32)
+    hot = Box.around_mask(suv > _HALO_SUV)
+    if hot is None:
+        return shade
+    reach_z, reach_y, reach_x = (int(np.ceil(1.2 * _HALO_FWHM_MM / s)) for s in exposure.grid.spacing_zyx)
+    box = hot.grown((reach_z, reach_y, reach_x)).clipped(suv.shape)
+    inside = suv[box.slices]
+    source = Volume(np.maximum(inside - np.float32(_HALO_SUV), 0), exposure.grid.cropped(box)).to_sitk()
+    around = _array(spread(source, ((1.0, _HALO_FWHM_MM),)))
+    around *= (inside < _HALO_SUV / 2) / max(float(around.max()), 1e-6)
+    shade[box.slices] -= np.float32(exposure.halo) * around
+    return shade
 
 
 def _array(image: sitk.Image) -> NDArray:
     import SimpleITK as sitk
 
     return np.asarray(sitk.GetArrayFromImage(image))
-
-
-def _noise(grid: Geometry, fwhm_mm: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise of unit variance with the texture of a reconstruction, [z, y, x]."""
-    white = rng.standard_normal(grid.shape_zyx, dtype=np.float32)
-    flat = Geometry(grid.shape_zyx, grid.spacing_zyx)
-    noise = _array(_blurred(Volume(white, flat), fwhm_mm))
-    return np.asarray(noise / max(float(noise.std()), 1e-6), dtype=np.float32)
 
 
 def _as_stored(suv: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from deeppsma.geometry import Geometry
-from deeppsma.phantom import skeleton, viscera
-from deeppsma.phantom.disease import Focus, draw_disease, draw_pitfalls
+from deeppsma.phantom.abdomen import abdomen
+from deeppsma.phantom.card import patient_card
+from deeppsma.phantom.chest import chest
+from deeppsma.phantom.disease import draw_disease
+from deeppsma.phantom.focus import Focus, Places, with_volume
+from deeppsma.phantom.head import glands
+from deeppsma.phantom.pelvis import pelvis
+from deeppsma.phantom.physique import Physique
+from deeppsma.phantom.pitfalls import draw_pitfalls
+from deeppsma.phantom.radioligand import draw_radioligand
 from deeppsma.phantom.scanners import Scanner, draw_scanner
 from deeppsma.phantom.scene import Frame, Scene, paint
-from deeppsma.phantom.session import PhantomOptions, Session, rigid_motion, scan_session
-from deeppsma.phantom.shapes import Part
+from deeppsma.phantom.session import PhantomOptions, Session, Visit, rigid_motion, scan_session
+from deeppsma.phantom.shapes import Ellipsoid, Part
+from deeppsma.phantom.skeleton import Arms, Spine, draw_spine, skeleton
+from deeppsma.phantom.trunk import muscles, trunk
+from deeppsma.phantom.uptake import Physiology
 from deeppsma.rigid import RigidTransform
 from deeppsma.tracer import Tracer
 
-_SCENE_BOX_MM = ((-265.0, 265.0), (-140.0, 145.0), (-290.0, 930.0))
+#: Heights of the scene, mm of the standard man; its breadth and depth follow the man.
+_SCENE_HEIGHTS_MM = (-265.0, 928.0)
+_ARMS_DOWN = 0.15
+_SAME_SCANNER = 0.5
+#: How coarse the registration is: standard deviations of a turn (degrees) and a shift (mm) about each axis.
+_REGISTRATION_TURN_DEG, _REGISTRATION_SHIFT_MM = 0.6, 2.2
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,7 @@ class Patient:
     fdg_to_psma
         The registration as a department would have it: coarsely right.
     card
-        What was drawn: body, scanners, lesions, pitfalls.
+        What was drawn: body, tracers, scanners, lesions, pitfalls.
     """
 
     seed: int
@@ -58,82 +75,107 @@ def draw_patient(
     """
     options = options or PhantomOptions()
     rng = np.random.default_rng([seed, 0])
-    height_mm, girth = float(np.clip(rng.normal(1750, 70), 1550, 1950)), float(np.clip(rng.normal(1, 0.09), 0.8, 1.3))
-    depth = girth * float(rng.normal(1, 0.05))
-    scale = (girth, depth, height_mm / 1750)
-    sizes, spine = viscera.Sizes.draw(rng), skeleton.draw_spine(rng)
-    fine = _scene_geometry(scale, options.scene_spacing_mm)
-    frame = Frame.draw(fine, scale, np.random.default_rng([seed, 1]))
-    same_scanner = rng.random() < 0.5
+    physique = Physique.draw(rng)
+    spine = draw_spine(physique, rng)
+    ligands = {tracer: draw_radioligand(tracer, rng) for tracer in Tracer}
     psma_scanner = draw_scanner(rng)
-    drawn = {Tracer.PSMA: psma_scanner, Tracer.FDG: psma_scanner if same_scanner else draw_scanner(rng)}
-    scanners = scanners or drawn
-    arms_up = {tracer: bool(rng.random() > 0.15) for tracer in Tracer}
+    fdg_scanner = psma_scanner if rng.random() < _SAME_SCANNER else draw_scanner(rng)
+    scanners = scanners or {Tracer.PSMA: psma_scanner, Tracer.FDG: fdg_scanner}
+    arms = {tracer: _arms(rng) for tracer in Tracer}
+    grid = _scene_geometry(physique, arms.values(), options.scene_spacing_mm)
+    still = Frame.draw(grid, physique.scale_xyz, np.random.default_rng([seed, 1]))
 
-    def scene_of(tracer: Tracer, number: int) -> Scene:
-        session_rng = np.random.default_rng([seed, 10 + number])
-        bladder_ml = float(session_rng.lognormal(np.log(130), 0.5))
-        breath_mm = float(session_rng.normal(0, 6))
-        gut_rng = np.random.default_rng([seed, 2])  # the same gut in both sessions
-        bones = skeleton.skeleton(spine, arms_up[tracer])
-        parts = [
-            *viscera.trunk(arms_up[tracer]),
-            *viscera.muscles(spine),
-            *viscera.chest(spine, sizes),
-            *viscera.abdomen(sizes, gut_rng),
-            *viscera.pelvis(sizes, float(np.clip(bladder_ml, 30, 450)), session_rng),
-            *bones,
-            *viscera.glands(),
-        ]
-        return paint(frame, [_breathed(part, breath_mm) for part in parts])
-
-    scenes = {tracer: scene_of(tracer, number) for number, tracer in enumerate(Tracer)}
-    foci = _draw_foci(scenes[Tracer.PSMA], frame, np.random.default_rng([seed, 3]))
-    psma_volume_ml = sum(focus.volume_ml or 60.0 for focus in foci if focus.disease and focus.suv[Tracer.PSMA] > 3)
-
-    sessions = {}
-    for number, tracer in enumerate(Tracer):
-        session_rng = np.random.default_rng([seed, 20 + number])
-        sessions[tracer] = scan_session(
-            tracer, scenes[tracer], frame, foci, psma_volume_ml, scanners[tracer], options, session_rng
-        )
-    true_map = _compose(sessions[Tracer.PSMA].patient_from_scanner.inverse(), sessions[Tracer.FDG].patient_from_scanner)
+    # First the PSMA day: disease and pitfalls are placed in the man as he lies there, and go with him.
+    foci: list[Focus] = []
+    sessions: dict[Tracer, Session] = {}
+    for number, tracer in enumerate((Tracer.PSMA, Tracer.FDG)):
+        pose_rng = np.random.default_rng([seed, 10 + number])
+        frame = still.posed(_head_shift(pose_rng), pose_rng)
+        day_rng = np.random.default_rng([seed, 40 + number])
+        # What the tumour takes depends on the disease, which needs the scene, which needs the day's furosemide.
+        day = Physiology.draw(day_rng)
+        scene = paint(frame, _anatomy(seed, physique, spine, arms[tracer], day.furosemide, pose_rng))
+        if not foci:
+            places, foci_rng = Places(scene, frame), np.random.default_rng([seed, 3])
+            drawn = [*draw_pitfalls(places, ligands, foci_rng), *draw_disease(places, foci_rng)]
+            bone = scene.bone()
+            foci = [with_volume(focus, frame, bone) for focus in drawn]
+        here = foci if tracer is Tracer.PSMA else [_with_arms(f, arms[Tracer.PSMA], arms[tracer], scene) for f in foci]
+        visit = Visit(ligands[tracer], physique, day.with_tumour(_avid_ml(foci)), scene, frame, here, scanners[tracer])
+        sessions[tracer] = scan_session(visit, options, np.random.default_rng([seed, 20 + number]))
+    psma, fdg = sessions[Tracer.PSMA], sessions[Tracer.FDG]
+    true_map = _compose(psma.patient_from_scanner.inverse(), fdg.patient_from_scanner)
     error_rng = np.random.default_rng([seed, 30])
-    error = rigid_motion(error_rng.normal(0, 0.4, 3), error_rng.normal(0, 2.0, 3), (0.0, 0.0, 300.0))
-    card = _patient_card(seed, height_mm, girth, sizes, arms_up, sessions, foci)
-    return Patient(seed, sessions, _about_centre(_compose(error, true_map), sessions[Tracer.FDG].pet.geometry), card)
+    turn, shift = error_rng.normal(0, _REGISTRATION_TURN_DEG, 3), error_rng.normal(0, _REGISTRATION_SHIFT_MM, 3)
+    registration = _compose(rigid_motion(turn, shift, (0.0, 0.0, 300.0)), true_map)
+    return Patient(
+        seed,
+        sessions,
+        _about_centre(registration, fdg.pet.geometry),
+        patient_card(seed, options, physique, sessions, foci),
+    )
 
 
-def _scene_geometry(scale: tuple[float, float, float], spacing_mm: float) -> Geometry:
-    low = [b[0] * s for b, s in zip(_SCENE_BOX_MM, scale, strict=True)]
-    high = [b[1] * s for b, s in zip(_SCENE_BOX_MM, scale, strict=True)]
+def _anatomy(
+    seed: int, physique: Physique, spine: Spine, arms: Arms, furosemide: bool, rng: np.random.Generator
+) -> list[Part]:
+    at_ct_ml = float(np.clip(rng.lognormal(np.log(110), 0.55), 25, 450))
+    filling = float(rng.uniform(1.0, 1.5 if furosemide else 1.25))
+    own = [
+        np.random.default_rng([seed, 2]),
+        np.random.default_rng([seed, 4]),
+    ]  # the same gut and glands in both sessions
+    return [
+        *trunk(physique, arms),
+        *muscles(spine),
+        *chest(spine, physique),
+        *abdomen(physique, own[0]),
+        *pelvis(physique, at_ct_ml * filling, at_ct_ml, furosemide, rng),
+        *skeleton(spine, physique, arms),
+        *glands(own[1]),
+    ]
+
+
+def _arms(rng: np.random.Generator) -> Arms:
+    x, y, z = rng.normal(0, (14, 10, 12), 3)
+    return Arms(bool(rng.random() >= _ARMS_DOWN), (float(x), float(y), float(z)))
+
+
+def _head_shift(rng: np.random.Generator) -> tuple[float, float, float]:
+    x, y, z = np.clip(rng.normal(0, (7, 9, 4), 3), -18, 18)
+    return float(x), float(y), float(z)
+
+
+def _with_arms(focus: Focus, before: Arms, now: Arms, scene: Scene) -> Focus:
+    """A focus in an arm goes where the arm goes; any other stays."""
+    if not focus.site.startswith(("humerus", "forearm")):
+        return focus
+    if focus.kind == "marrow":
+        return replace(focus, shapes=next(part.shapes for part in scene.parts if part.name == focus.site))
+    moved = [
+        s.moved(np.subtract(before.carried(s.centre_xyz, now), s.centre_xyz).tolist())
+        for s in focus.shapes
+        if isinstance(s, Ellipsoid)
+    ]
+    return replace(focus, shapes=tuple(moved))
+
+
+def _avid_ml(foci: list[Focus]) -> float:
+    return sum(focus.volume_ml for focus in foci if focus.disease and focus.suv.get(Tracer.PSMA, 0) > 3)
+
+
+def _scene_geometry(physique: Physique, arms: Iterable[Arms], spacing_mm: float) -> Geometry:
+    """A grid that holds the man, his arms, and the top of the table."""
+    scale = physique.scale_xyz
+    fat, belly = physique.fat_mm, physique.belly_mm
+    elbows = max(abs(x) for pose in arms for x, _, _ in pose.line(1)) + 52 + fat
+    half = max(190 + fat + belly / 3, elbows)
+    front, back = max(118 + fat, 110 + fat + belly), 150.0
+    spans = ((-half, half), (-front, back), _SCENE_HEIGHTS_MM)
+    low = [span[0] * s for span, s in zip(spans, scale, strict=True)]
+    high = [span[1] * s for span, s in zip(spans, scale, strict=True)]
     x, y, z = (int((h - lo) / spacing_mm) for lo, h in zip(low, high, strict=True))
     return Geometry((z, y, x), (spacing_mm,) * 3, (low[0], low[1], low[2]))
-
-
-def _breathed(part: Part, breath_mm: float) -> Part:
-    share = {"breathing": 1.0, "heart": 0.4}.get(part.group, 0.0)
-    if share == 0:
-        return part
-    return replace(part, shapes=tuple(shape.moved((0, 0, share * breath_mm)) for shape in part.shapes))
-
-
-def _draw_foci(scene: Scene, frame: Frame, rng: np.random.Generator) -> list[Focus]:
-    numbers = {part.name: i + 1 for i, part in enumerate(scene.parts)}
-    flat = scene.part_map.ravel()
-    order = np.argsort(flat, kind="stable")
-    starts = np.searchsorted(flat[order], np.arange(257))
-
-    def point_in(name: str) -> tuple[float, float, float] | None:
-        number = numbers.get(name)
-        if number is None or starts[number] == starts[number + 1]:
-            return None
-        voxel = order[rng.integers(starts[number], starts[number + 1])]
-        where = [float(a.ravel()[voxel]) for a in (frame.x, frame.y, frame.z)]
-        return where[0], where[1], where[2]
-
-    parts = list(scene.parts)
-    return [*draw_pitfalls(parts, point_in, rng), *draw_disease(parts, point_in, rng)]
 
 
 def _compose(outer: RigidTransform, inner: RigidTransform) -> RigidTransform:
@@ -146,39 +188,3 @@ def _about_centre(transform: RigidTransform, grid: Geometry) -> RigidTransform:
     centre = grid.corners_world().mean(axis=0)
     moved = transform.apply(centre[None])[0] - centre
     return RigidTransform(transform.rotation, tuple(moved.tolist()), tuple(centre.tolist()))
-
-
-def _patient_card(
-    seed: int,
-    height_mm: float,
-    girth: float,
-    sizes: viscera.Sizes,
-    arms_up: dict[Tracer, bool],
-    sessions: dict[Tracer, Session],
-    foci: list[Focus],
-) -> dict[str, Any]:
-    def of_focus(focus: Focus) -> dict[str, Any]:
-        return {
-            "site": focus.site,
-            "volume_ml": None if focus.volume_ml is None else round(focus.volume_ml, 2),
-            "suv": {tracer.value: round(value, 2) for tracer, value in focus.suv.items()},
-        }
-
-    return {
-        "synthetic": True,
-        "seed": seed,
-        "height_mm": round(height_mm),
-        "girth": round(girth, 3),
-        "organ_volumes_ml": {name: round(value) for name, value in vars(sizes).items()},
-        "sessions": {
-            tracer.value: {
-                "scanner": session.scanner.name,
-                "arms_up": arms_up[tracer],
-                "threshold_suv": session.pet.threshold_suv,
-                "disease_ml": round(float(session.pet.truth.sum()) * session.pet.geometry.voxel_volume_ml, 2),
-            }
-            for tracer, session in sessions.items()
-        },
-        "lesions": [of_focus(focus) for focus in foci if focus.disease],
-        "pitfalls": [of_focus(focus) for focus in foci if not focus.disease],
-    }

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeppsma import organs
 from deeppsma.geometry import Geometry
-from deeppsma.phantom.disease import Focus
-from deeppsma.phantom.imaging import PetScan, ct_geometry, image_ct, image_organs, image_pet, liver_mask, pet_geometry
-from deeppsma.phantom.scanners import Scanner
+from deeppsma.images import Volume
+from deeppsma.phantom.ct import CT_PLANE, CtOptions, ct_geometry, densities, image_ct
+from deeppsma.phantom.focus import Focus, add_uptake
+from deeppsma.phantom.imaging import Exposure, PetScan, image_pet, pet_geometry
+from deeppsma.phantom.motion import Breathing, Motion
+from deeppsma.phantom.physique import Physique
+from deeppsma.phantom.radioligand import Radioligand
+from deeppsma.phantom.scanners import Scanner, field_of_view_mm
 from deeppsma.phantom.scene import Frame, Scene, smooth_field
-from deeppsma.phantom.uptake import draw_uptake, hounsfield
+from deeppsma.phantom.segmenter import segmented
+from deeppsma.phantom.uptake import Physiology, draw_uptake, tables
+from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform, rotation_matrix
 from deeppsma.tracer import Tracer
 
-#: Voxel of the scene, mm: finer than any scanner resolves, coarse enough for a second's painting.
-SCENE_SPACING_MM = 2.5
-#: Share of parts that the organ map lacks.
-MISSED_SHARE = 0.02
+CTS = ("full", "pet", "none")
+_TEXTURE_MM, _PLAIN_TEXTURE, _PLAIN_SPREAD = 16.0, 0.06, 0.06
+#: Share of PSMA scans without furosemide whose scatter correction fails around the bladder.
+_HALO = 0.3
+#: Uptake of a tissue is measured this many voxels inside, if that leaves enough of them.
+_DEPTHS, _ENOUGH_VOXELS = 4, 800
 
 
 @dataclass(frozen=True)
@@ -28,144 +39,226 @@ class PhantomOptions:
 
     Parameters
     ----------
-    with_ct
-        Make CTs (they take most of the time); organ maps lie on the CT's grid
-        then, else on a 3 mm grid of their own.
+    ct
+        "full": on a CT's own grid (it takes most of the time); "pet": on the
+        PET's grid, enough for training; "none". The organ map lies on the
+        CT's grid if that is full, else on a 3 mm grid of its own.
     scene_spacing_mm
         Fineness of the patient before he is scanned; larger is quicker and
-        coarser (the unit tests use 6).
+        coarser (the unit tests use 8).
     """
 
-    with_ct: bool = True
-    scene_spacing_mm: float = SCENE_SPACING_MM
+    ct: str = "full"
+    scene_spacing_mm: float = 2.5
 
     def __post_init__(self) -> None:
+        if self.ct not in CTS:
+            raise ValueError(f"ct must be one of {', '.join(CTS)}, not {self.ct!r}")
         if not 1 <= self.scene_spacing_mm <= 10:
             raise ValueError(f"scene spacing must be 1 to 10 mm, not {self.scene_spacing_mm}")
 
 
 @dataclass(frozen=True)
-class Session:
-    """One tracer's visit to the scanner.
+class Visit:
+    """Who comes to which scanner, in what state.
 
     Parameters
     ----------
+    ligand, physique, day
+        Tracer, man, and his state.
+    scene, frame
+        The man as he lies there.
+    foci
+        Disease and pitfalls.
+    scanner
+        Where.
+    """
+
+    ligand: Radioligand
+    physique: Physique
+    day: Physiology
+    scene: Scene
+    frame: Frame
+    foci: Sequence[Focus]
+    scanner: Scanner
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a visit gives.
+
+    Parameters
+    ----------
+    visit
+        Whose and where.
     pet
         Imaged PET with its truth and threshold.
     organ_labels, organ_geometry
         TotalSegmentator label map [z, y, x] uint8 and its grid.
+    organ_errors
+        What the segmenter got wrong.
     ct
-        [z, y, x] int16 HU on the organ map's grid, or None.
-    scanner
-        Where it was made.
+        HU, int16, or None.
+    imaged_suv
+        Mean and maximum of the imaged PET by tissue, outside disease.
+    breathing, ct_options
+        How he breathed, how the CT was taken.
     patient_from_scanner
         Maps scanner world to the patient's frame.
     """
 
+    visit: Visit
     pet: PetScan
     organ_labels: NDArray[np.uint8]
     organ_geometry: Geometry
-    ct: NDArray[np.int16] | None
-    scanner: Scanner
+    organ_errors: tuple[str, ...]
+    ct: Volume | None
+    imaged_suv: dict[str, tuple[float, float]]
+    breathing: Breathing
+    ct_options: CtOptions
     patient_from_scanner: RigidTransform
 
 
-def scan_session(
-    tracer: Tracer,
-    scene: Scene,
-    frame: Frame,
-    foci: list[Focus],
-    psma_volume_ml: float,
-    scanner: Scanner,
-    options: PhantomOptions,
-    rng: np.random.Generator,
-) -> Session:
+def scan_session(visit: Visit, options: PhantomOptions, rng: np.random.Generator) -> Session:
     """One tracer's scan of a patient.
 
     Parameters
     ----------
-    tracer
-        Which tracer.
-    scene, frame
-        The patient on the day of this scan.
-    foci
-        Disease and pitfalls; uptake of both tracers.
-    psma_volume_ml
-        PSMA-avid disease: organs take up less where there is much.
-    scanner, options
-        Where, and what to make.
+    visit, options
+        Who, where, and what to make.
     rng
-        Source of uptake, position and noise.
+        Source of uptake, position, breathing, errors and noise.
     """
-    suv = draw_uptake(tracer, rng, psma_volume_ml)
-    of_part = np.array([suv[part.tissue] for part in scene.parts], dtype=np.float32)
-    # Parts of one tissue differ a little: loops of bowel more than anything.
-    patchy = np.array([0.45 if part.tissue in ("jejunum", "duodenum") else 0.08 for part in scene.parts])
-    of_part *= np.exp(patchy * rng.standard_normal(len(of_part))).astype(np.float32)
-    physiological = scene.lookup(of_part, suv["air"]).astype(np.float32)
-    physiological *= np.exp(0.12 * smooth_field(scene.geometry, 18, rng)).astype(np.float32)
-    for focus in foci:
-        if not focus.disease:
-            _add(physiological, frame, focus, tracer)
+    scene, frame, tracer = visit.scene, visit.frame, visit.ligand.tracer
+    exposure = _position(visit, rng)
+    breathing, ct_options = Breathing.draw(rng), CtOptions.draw(rng)
+    motion = Motion(frame)
+    bone = scene.bone()
+    physiological = _physiological(visit, bone, rng)
     with_lesions = physiological.copy()
-    for focus in foci:
+    for focus in visit.foci:
         if focus.disease:
-            _add(with_lesions, frame, focus, tracer)
-
-    turn, shift = rng.normal(0, 1.5, 3), rng.normal(0, (8, 8, 15), 3)
-    scanner_from_patient = rigid_motion(turn, shift, (0.0, 0.0, 300.0))
-    patient_from_scanner = scanner_from_patient.inverse()
-    # From above the head to mid-thigh; some departments start at the chin or the base of the skull.
-    crown = float(rng.uniform(690, 780)) if rng.random() < 0.15 else 917.0
-    top = crown * frame.scale_xyz[2] + shift[2]
-    bottom = float(rng.normal(-200, 30)) * frame.scale_xyz[2] + shift[2]
-    grid = pet_geometry(scanner, (bottom, top), rng.normal(0, 5, 3))
-    labels = scene.labels()
-    noise_cov = scanner.noise_cov * (1.4 if tracer is Tracer.PSMA else 1.0) * float(rng.lognormal(0, 0.15))
+            add_uptake(with_lesions, frame, focus, tracer, bone)
+    liver = scene.labels() == organs.LIVER
+    liver[with_lesions > 1.05 * physiological] = False
     pet = image_pet(
-        tracer,
         scene.geometry,
-        physiological,
-        with_lesions,
-        liver_mask(labels),
-        grid,
-        patient_from_scanner,
-        scanner.fwhm_mm + (0.6 if tracer is Tracer.PSMA else 0.0),
-        noise_cov,
+        motion.averaged(physiological, breathing),
+        motion.averaged(with_lesions, breathing),
+        motion.moved(liver, 0.3 * breathing.depth_mm),
+        exposure,
         rng,
     )
-    organ_geometry = ct_geometry(scanner, grid) if options.with_ct else _own_grid(grid)
-    seen = _as_segmented(scene, rng)
-    organ_labels = image_organs(scene.geometry, seen, organ_geometry, patient_from_scanner)
+    at_ct = motion.moved(scene.part_map, breathing.ct_depth_mm)
+    organ_map = segmented(scene, at_ct, rng)
+    full_grid = ct_geometry(visit.scanner, exposure.grid)
+    organ_grid = full_grid if options.ct == "full" else _own_grid(exposure.grid)
+    labels = resample(Volume(organ_map.labels, scene.geometry), organ_grid, exposure.patient_from_scanner, labels=True)
     ct = None
-    if options.with_ct:
-        hu = scene.lookup(hounsfield([part.tissue for part in scene.parts]), -1000.0).astype(np.float32)
-        ct = image_ct(scene.geometry, hu, organ_geometry, patient_from_scanner, rng)
-    return Session(pet, organ_labels, organ_geometry, ct, scanner, patient_from_scanner)
-
-
-def _as_segmented(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Labels as a segmenter gives them: now and then it misses a part."""
-    labels = np.array([part.label for part in scene.parts], dtype=np.uint8)
-    labels[rng.random(len(labels)) < MISSED_SHARE] = 0
-    return scene.lookup(labels, 0)
-
-
-def _add(activity: NDArray[np.float32], frame: Frame, focus: Focus, tracer: Tracer) -> None:
-    for shape in focus.shapes:
-        box, inside = frame.inside(shape, 0.25)
-        if box.size:
-            view = activity[box.slices]
-            view[inside] = np.maximum(view[inside], np.float32(focus.suv[tracer]))
-
-
-def _own_grid(pet: Geometry, spacing_mm: float = 3.0) -> Geometry:
-    extent = [n * s for n, s in zip(pet.shape_zyx, pet.spacing_zyx, strict=True)]
-    z, y, x = (int(np.ceil(e / spacing_mm)) for e in extent)
-    return Geometry((z, y, x), (spacing_mm,) * 3, pet.origin_xyz, pet.direction)
+    if options.ct != "none":
+        grid = full_grid if options.ct == "full" else exposure.grid
+        hounsfield = densities(scene, at_ct, frame, visit.foci, ct_options)
+        seen_mm = CT_PLANE * visit.scanner.ct_spacing_zyx[1]
+        voxels = image_ct(scene.geometry, hounsfield, grid, exposure.patient_from_scanner, seen_mm, ct_options, rng)
+        ct = Volume(voxels, grid)
+    return Session(
+        visit,
+        pet,
+        labels,
+        organ_grid,
+        organ_map.errors,
+        ct,
+        _imaged_suv(scene, motion.moved(scene.part_map, 0.3 * breathing.depth_mm), pet, exposure),
+        breathing,
+        ct_options,
+        exposure.patient_from_scanner,
+    )
 
 
 def rigid_motion(turn_deg: NDArray, shift_mm: NDArray, centre_xyz: tuple[float, float, float]) -> RigidTransform:
     """Rotation about x, y, z (degrees) around a point, then a shift (mm)."""
     matrix = rotation_matrix(turn_deg)
     return RigidTransform(tuple(matrix.ravel().tolist()), tuple(float(s) for s in shift_mm), centre_xyz)
+
+
+def _position(visit: Visit, rng: np.random.Generator) -> Exposure:
+    """Where he lies in the scanner, how much of him is scanned, and how noisy it is."""
+    tall = visit.frame.scale_xyz[2]
+    shift = rng.normal(0, (8, 8, 15), 3)
+    patient_from_scanner = rigid_motion(rng.normal(0, 1.5, 3), shift, (0.0, 0.0, 300.0)).inverse()
+    thigh = float(rng.normal(-190, 25)) * tall
+    low, high = field_of_view_mm(visit.scanner, thigh, 912 * tall, rng)
+    grid = pet_geometry(visit.scanner, (low + shift[2], high + shift[2]), rng.normal(0, 5, 3))
+    heavy = (visit.physique.weight_kg / 84) ** 0.5
+    cov = visit.scanner.noise_cov * visit.ligand.noise * heavy * float(rng.lognormal(0, 0.15))
+    may_fail = visit.ligand.tracer is Tracer.PSMA and not visit.day.furosemide
+    halo = float(rng.uniform(0.3, 0.8)) if may_fail and rng.random() < _HALO else 0.0
+    return Exposure(visit.scanner, visit.ligand, grid, patient_from_scanner, cov, halo)
+
+
+def _physiological(visit: Visit, bone: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Activity without disease on the scene's grid, [z, y, x] SUV."""
+    scene, content = visit.scene, tables()
+    suv = draw_uptake(visit.ligand, visit.physique, visit.day, rng)
+    tissues = [part.tissue for part in scene.parts]
+    spread = np.array([content["parts"].get(tissue, _PLAIN_SPREAD) for tissue in tissues])
+    of_part = np.array([suv[tissue] for tissue in tissues]) * np.exp(spread * rng.standard_normal(len(tissues)))
+    # Urine is one pool, before and after the CT.
+    pooled = {tissue: float(of_part[i]) for i, tissue in enumerate(tissues) if tissue == "urine"}
+    of_part[[tissue == "urine_late" for tissue in tissues]] = pooled.get("urine", suv["urine"])
+    activity = scene.lookup(of_part.astype(np.float32), suv["air"])
+    grain = np.array([content["texture"].get(tissue, _PLAIN_TEXTURE) for tissue in tissues], dtype=np.float32)
+    activity *= np.exp(scene.lookup(grain, 0.0) * smooth_field(scene.geometry, _TEXTURE_MM, rng))
+    for focus in visit.foci:
+        if not focus.disease:
+            add_uptake(activity, visit.frame, focus, visit.ligand.tracer, bone)
+    return activity
+
+
+def _imaged_suv(
+    scene: Scene, part_map: NDArray[np.uint8], pet: PetScan, exposure: Exposure
+) -> dict[str, tuple[float, float]]:
+    """Mean and maximum SUV of each tissue on the PET, disease left out."""
+    names = sorted({part.tissue for part in scene.parts})
+    tissue_map = np.array([0, *(1 + names.index(part.tissue) for part in scene.parts)], dtype=np.uint8)[part_map]
+    seen = resample(Volume(tissue_map, scene.geometry), pet.geometry, exposure.patient_from_scanner, labels=True)
+    seen[pet.truth] = 0
+    inside = seen > 0
+    depth = _depth(seen)[inside]
+    # One cell per depth and tissue.
+    cell = depth * (len(names) + 1) + seen[inside]
+    shape = (_DEPTHS, len(names) + 1)
+    voxels = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    sums = np.bincount(cell, weights=pet.suv[inside], minlength=voxels.size).reshape(shape)
+    highest = np.zeros(voxels.size, dtype=np.float32)
+    np.maximum.at(highest, cell, pet.suv[inside])
+    highest = highest.reshape(shape)
+    measured: dict[str, tuple[float, float]] = {}
+    for number, tissue in enumerate(names, start=1):
+        # A reader keeps clear of hot neighbours where the organ is large enough.
+        levels = [d for d in range(_DEPTHS) if voxels[d:, number].sum() >= (_ENOUGH_VOXELS if d else 1)]
+        if levels:
+            d = levels[-1]
+            mean = sums[d:, number].sum() / voxels[d:, number].sum()
+            measured[tissue] = (round(float(mean), 3), round(float(highest[d:, number].max()), 3))
+    return measured
+
+
+def _depth(tissues: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """How many voxels deep each voxel lies in its tissue, up to the last of `_DEPTHS`."""
+    depth = np.zeros(tissues.shape, dtype=np.intp)
+    deep = tissues > 0
+    for _ in range(1, _DEPTHS):
+        same = deep.copy()
+        for axis in range(3):
+            for step in (1, -1):
+                same &= np.roll(np.where(deep, tissues, 0), step, axis=axis) == tissues
+        deep = same
+        depth += deep
+    return depth
+
+
+def _own_grid(pet: Geometry, spacing_mm: float = 3.0) -> Geometry:
+    extent = [n * s for n, s in zip(pet.shape_zyx, pet.spacing_zyx, strict=True)]
+    z, y, x = (int(np.ceil(e / spacing_mm)) for e in extent)
+    return Geometry((z, y, x), (spacing_mm,) * 3, pet.origin_xyz, pet.direction)

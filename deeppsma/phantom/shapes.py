@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from deeppsma.rigid import rotation_matrix
 
 Points = NDArray[np.float32]
+#: Points x, y, z that a tube runs through, mm.
+Course = list[tuple[float, float, float]]
 
 
 class Shape(Protocol):
@@ -156,9 +158,6 @@ class Part:
         TotalSegmentator label, 0 where that task has none.
     shapes
         Their union.
-    group
-        Which structures move together between sessions: "" for none,
-        "breathing" for what hangs on the diaphragm.
     roughness
         How far the smooth field perturbs the level.
     """
@@ -167,5 +166,9 @@ class Part:
     tissue: str
     label: int
     shapes: tuple[Shape, ...]
-    group: str = ""
     roughness: float = 0.12
+
+
+def sized(shape: Ellipsoid, volume_ml: float) -> Ellipsoid:
+    """The ellipsoid scaled to a volume, about its centre."""
+    return shape.scaled((volume_ml / shape.volume_ml) ** (1 / 3))

@@ -7,11 +7,13 @@ anatomy; they are approximate.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from deeppsma import organs
+from deeppsma.phantom.physique import Physique
 from deeppsma.phantom.shapes import Ellipsoid, Part, Shape, Tube
 
 _SIDES = ((1, "left"), (-1, "right"))
@@ -25,55 +27,114 @@ _RIB_WIDTH = (58, 86, 106, 118, 126, 131, 134, 135, 134, 129, 120, 104)
 
 
 class Spine(NamedTuple):
-    """Course of the spine: depth y as a function of height z."""
+    """Course of the spine: where the vertebral bodies' centres are at a height z."""
 
     z: tuple[float, ...]
     y: tuple[float, ...]
+    scoliosis_mm: float
 
     def depth(self, z: float) -> float:
-        """The y of the vertebral bodies' centres at height z."""
+        """The y of the bodies' centres at height z, mm."""
         return float(np.interp(z, self.z, self.y))
 
+    def aside(self, z: float) -> float:
+        """The x of the bodies' centres at height z, mm."""
+        return self.scoliosis_mm * float(np.sin(np.pi * np.clip((z - 90) / 420, 0, 1)))
 
-def draw_spine(rng: np.random.Generator) -> Spine:
-    """A spine with kyphosis and lordosis of its own."""
-    lordosis, kyphosis = rng.normal(1, 0.2), rng.normal(1, 0.2)
+
+@dataclass(frozen=True)
+class Arms:
+    """How the arms lie in one session.
+
+    Parameters
+    ----------
+    up
+        Above the head, else along the trunk.
+    elbow_shift_xyz
+        How far the left elbow is from where the standard man has it, mm; the
+        right one mirrors it.
+    """
+
+    up: bool
+    elbow_shift_xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def line(self, side: int) -> list[tuple[float, float, float]]:
+        """Course of the upper arm from shoulder to elbow; side is 1 for left, -1 for right."""
+        x, y, z = self.elbow_shift_xyz
+        if self.up:
+            return [(side * 158, 15, 575), (side * (165 + x / 2), y / 2, 700), (side * (135 + x), y - 10, 880 + z)]
+        return [(side * 178, 15, 555), (side * (215 + x / 2), 20 + y / 2, 400), (side * (222 + x), 15 + y, 250 + z)]
+
+    def forearm(self, side: int) -> list[tuple[float, float, float]]:
+        """Course of the forearm from elbow to wrist."""
+        elbow = self.line(side)[-1]
+        if self.up:
+            return [elbow, (side * 40, elbow[1] - 25, 905)]
+        return [elbow, (side * 205, elbow[1] - 30, 20)]
+
+    def carried(self, point: tuple[float, float, float], to: Arms) -> tuple[float, float, float]:
+        """Where a point of an arm comes to lie when these arms are moved to lie as others do.
+
+        It keeps its place along the arm; aside of the bone's line it keeps
+        half its distance, so that it stays in the bone.
+        """
+        side = 1 if point[0] > 0 else -1
+        here, there = (np.array([*arms.line(side), arms.forearm(side)[-1]]) for arms in (self, to))
+        steps = np.diff(here, axis=0)
+        along = ((np.array(point) - here[:-1]) * steps).sum(axis=1) / (steps**2).sum(axis=1)
+        feet = here[:-1] + np.clip(along, 0, 1)[:, None] * steps
+        nearest = int(np.argmin(np.linalg.norm(feet - point, axis=1)))
+        share = float(np.clip(along[nearest], 0, 1))
+        foot = there[nearest] + share * (there[nearest + 1] - there[nearest])
+        x, y, z = (foot + 0.5 * (np.array(point) - feet[nearest])).tolist()
+        return x, y, z
+
+
+def draw_spine(physique: Physique, rng: np.random.Generator) -> Spine:
+    """A spine with kyphosis and lordosis of its own; old men stoop."""
+    lordosis, kyphosis = rng.normal(1, 0.2), rng.normal(1 + 0.012 * (physique.age_years - 70), 0.2)
     y = (72, 60, 47 - 4 * lordosis, 43 - 12 * lordosis, 42 - 5 * lordosis, 45 + 12 * kyphosis, 45 + 24 * kyphosis)
-    return Spine((40, 90, 118, 187, 255, 342, 450, 545, 590, 640, 690), (*y, 50, 35, 22, 15))
+    z = (40, 90, 118, 187, 255, 342, 450, 545, 590, 640, 690)
+    return Spine(z, (*y, 50, 35, 22, 15), physique.scoliosis_mm)
 
 
-def skeleton(spine: Spine, arms_up: bool) -> list[Part]:
+def skeleton(spine: Spine, physique: Physique, arms: Arms) -> list[Part]:
     """Bones as parts, in painting order: spine, pelvis, limbs, chest, head."""
-    return [*_spine_parts(spine), *_pelvis_and_legs(), *_shoulders(arms_up), *_chest(spine), *_head()]
+    return [*_spine_parts(spine, physique), *_pelvis_and_legs(physique), *_shoulders(arms), *_chest(spine), *_head()]
 
 
 def _bone(name: str, label: int, *shapes: Shape, tissue: str = "marrow") -> Part:
     return Part(name, tissue, label, shapes, roughness=0.08)
 
 
-def _spine_parts(spine: Spine) -> list[Part]:
+def _spine_parts(spine: Spine, physique: Physique) -> list[Part]:
     parts = []
     for label, name, z in zip(organs.VERTEBRAE, organs.VERTEBRA_NAMES, _VERTEBRA_Z, strict=True):
-        y = spine.depth(z)
+        x, y = spine.aside(z), spine.depth(z)
         share = np.clip((z - 90) / 590, 0, 1)
         half_width, half_depth = 25 - 13 * share, 17 - 8 * share
-        half_height = 13.5 - 7 * share
+        half_height = (13.5 - 7 * share) * (0.6 if name in physique.collapsed else 1.0)
         process = 34 - 16 * share
+        back = y + half_depth
         shapes: list[Shape] = [
-            Ellipsoid((0, y, z), (half_width, half_depth, half_height), power=4),
-            Tube.along([(0, y + half_depth + 16, z), (0, y + half_depth + 16 + process * 0.8, z - 8)], 5),
-            Tube.along([(-process, y + half_depth + 10, z), (process, y + half_depth + 10, z)], 5),
+            Ellipsoid((x, y, z), (half_width, half_depth, half_height), power=4),
+            Tube.along([(x, back + 16, z), (x, back + 16 + process * 0.8, z - 8)], 5),
+            Tube.along([(x - process, back + 10, z), (x + process, back + 10, z)], 5),
         ]
+        if name in physique.degenerated:
+            side = 1 if organs.VERTEBRA_NAMES.index(name) % 2 else -1
+            rim = (x + side * half_width * 0.9, y - half_depth * 0.7, z + half_height * 0.8)
+            shapes.append(Ellipsoid(rim, (7, 6, 5)))
         parts.append(_bone(f"vertebra_{name}", label, *shapes))
     cord_z = np.linspace(250, 690, 9)
-    cord = [(0, spine.depth(z) + 25 - 10 * (z - 250) / 440, z) for z in cord_z]
+    cord = [(spine.aside(z), spine.depth(z) + 25 - 10 * (z - 250) / 440, z) for z in cord_z]
     parts.append(Part("spinal_cord", "cord", organs.SPINAL_CORD, (Tube.along(cord, 6.5),)))
     sacrum = Ellipsoid((0, 75, 52), (48, 19, 44), (15, 0, 0))
     parts.append(_bone("sacrum", organs.SACRUM, sacrum, Ellipsoid((0, 78, 5), (16, 9, 18))))
     return parts
 
 
-def _pelvis_and_legs() -> list[Part]:
+def _pelvis_and_legs(physique: Physique) -> list[Part]:
     parts = []
     for side, word in _SIDES:
         hip: list[Shape] = [
@@ -91,23 +152,27 @@ def _pelvis_and_legs() -> list[Part]:
             Tube.along([(side * 138, 8, -32), (side * 118, 2, -120), (side * 100, -2, -330)], [19, 15, 14]),
         ]
         label = organs.FEMUR_LEFT if side > 0 else organs.FEMUR_RIGHT
-        parts.append(_bone(f"femur_{word}", label, *femur))
+        parts.append(_bone(f"femur_{word}", label, *femur, tissue="yellow_marrow"))
+        if physique.hip_prosthesis == word:
+            # Segmenters leave out most of the metal: it has no label.
+            metal = (Ellipsoid((side * 94, 2, 3), (23, 23, 23)), Tube.along([*femur_stem(side)], [9, 9, 6]))
+            parts.append(Part(f"prosthesis_{word}", "metal", 0, metal, roughness=0))
     return parts
 
 
-def arm_line(side: int, arms_up: bool) -> list[tuple[float, float, float]]:
-    """Course of the upper arm's bone, from the shoulder to the elbow."""
-    if arms_up:
-        return [(side * 158, 15, 575), (side * 165, 0, 700), (side * 135, -10, 880)]
-    return [(side * 178, 15, 555), (side * 215, 20, 400), (side * 222, 15, 250)]
+def femur_stem(side: int) -> list[tuple[float, float, float]]:
+    """Course of a hip prosthesis from its head down the femur."""
+    return [(side * 94, 2, 3), (side * 132, 7, -35), (side * 120, 3, -140)]
 
 
-def _shoulders(arms_up: bool) -> list[Part]:
+def _shoulders(arms: Arms) -> list[Part]:
     parts = []
     for side, word in _SIDES:
         left = side > 0
-        humerus = Tube.along(arm_line(side, arms_up), [22, 13, 13])
-        parts.append(_bone(f"humerus_{word}", organs.HUMERUS_LEFT if left else organs.HUMERUS_RIGHT, humerus))
+        humerus = Tube.along(arms.line(side), [22, 13, 13])
+        label = organs.HUMERUS_LEFT if left else organs.HUMERUS_RIGHT
+        parts.append(_bone(f"humerus_{word}", label, humerus, tissue="yellow_marrow"))
+        parts.append(_bone(f"forearm_{word}", 0, Tube.along(arms.forearm(side), 12), tissue="yellow_marrow"))
         scapula: list[Shape] = [
             Ellipsoid((side * 96, 84, 500), (44, 8, 68), (8, 0, -side * 25)),
             Tube.along([(side * 95, 78, 545), (side * 150, 40, 585)], 9),
@@ -151,7 +216,7 @@ def _head() -> list[Part]:
     brain = Ellipsoid((0, 4, 812), (67, 84, 63))
     cerebellum = Ellipsoid((0, 45, 765), (48, 30, 24))
     return [
-        _bone("skull", organs.SKULL, *skull),
+        _bone("skull", organs.SKULL, *skull, tissue="yellow_marrow"),
         Part("brain", "brain", organs.BRAIN, (brain,), roughness=0.04),
         Part("cerebellum", "cerebellum", organs.BRAIN, (cerebellum,), roughness=0.04),
     ]

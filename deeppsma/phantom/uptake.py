@@ -1,172 +1,135 @@
-"""What each tissue takes up, and how dense it is on CT.
-
-Mean SUVs (body weight) with their spread from patient to patient, from the
-literature: PSMA-11 organ values of Prasad 2016 and Li 2017, ganglia of
-Rischpler 2018, FDG of Wang 2007 and textbooks. Values without a published
-figure are estimates.
-"""
+"""What each tissue takes up in one patient on one day."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from deeppsma.phantom.physique import Physique
+from deeppsma.phantom.radioligand import Radioligand
+from deeppsma.resources import read_toml
 from deeppsma.tracer import Tracer
+
+#: Share of men whose uptake is so on a given day; see `Physiology`.
+_FUROSEMIDE, _METFORMIN, _ACTIVE_MARROW = 0.45, 0.15, 0.10
+#: Myocardium on FDG: nothing beyond blood, some walls, all of it (fasting overnight or for hours).
+_HEARTS = {"none": 0.38, "patchy": 0.32, "whole": 0.30}
+_SALIVARY = ("parotid", "submandibular", "sublingual", "lacrimal")
+_URINE = ("urine", "urine_late", "calyces", "urethra")
 
 
 @dataclass(frozen=True)
-class TissueUptake:
-    """Median SUV of a tissue and its log-normal spread between patients."""
-
-    suv: float
-    log_sd: float = 0.2
-
-
-_PSMA: dict[str, TissueUptake] = {
-    "fat": TissueUptake(0.25),
-    "muscle": TissueUptake(0.6, 0.15),
-    "marrow": TissueUptake(0.8, 0.25),
-    "blood": TissueUptake(1.5, 0.25),
-    "myocardium": TissueUptake(1.5, 0.25),
-    "lung": TissueUptake(0.4, 0.2),
-    "brain": TissueUptake(0.1),
-    "cerebellum": TissueUptake(0.1),
-    "cord": TissueUptake(0.4),
-    "cartilage": TissueUptake(0.5),
-    "liver": TissueUptake(5.4, 0.3),
-    "spleen": TissueUptake(7.5, 0.42),
-    "kidney": TissueUptake(32, 0.38),
-    "calyces": TissueUptake(30, 0.5),
-    "bile": TissueUptake(4, 0.7),
-    "pancreas": TissueUptake(2.3, 0.25),
-    "adrenal": TissueUptake(4.2, 0.3),
-    "stomach": TissueUptake(3.2, 0.4),
-    "duodenum": TissueUptake(11, 0.45),
-    "jejunum": TissueUptake(6, 0.5),
-    "colon_ascending": TissueUptake(2.2, 0.4),
-    "colon_transverse": TissueUptake(2.2, 0.4),
-    "colon_descending": TissueUptake(3.5, 0.7),
-    "colon_sigmoid": TissueUptake(2.0, 0.4),
-    "rectum": TissueUptake(1.8, 0.35),
-    "gut_wall": TissueUptake(1.5, 0.25),
-    "urine": TissueUptake(22, 0.8),
-    "urethra": TissueUptake(6, 0.8),
-    "ureter_wall": TissueUptake(1.2),
-    "ureter_urine": TissueUptake(16, 0.7),
-    "prostate": TissueUptake(2.4, 0.25),
-    "testis": TissueUptake(0.8),
-    "thyroid": TissueUptake(1.6, 0.4),
-    "parotid": TissueUptake(15, 0.35),
-    "submandibular": TissueUptake(15, 0.3),
-    "sublingual": TissueUptake(7, 0.4),
-    "lacrimal": TissueUptake(14, 0.4),
-    "nasal_mucosa": TissueUptake(4, 0.4),
-    "tonsil": TissueUptake(4.5, 0.4),
-    "vocal_cord": TissueUptake(3, 0.5),
-    "ganglion": TissueUptake(5, 0.4),
-}
-_FDG: dict[str, TissueUptake] = {
-    "fat": TissueUptake(0.25),
-    "muscle": TissueUptake(0.65, 0.15),
-    "marrow": TissueUptake(1.1, 0.25),
-    "blood": TissueUptake(1.7, 0.15),
-    "myocardium": TissueUptake(3.5, 0.8),
-    "lung": TissueUptake(0.5, 0.2),
-    "brain": TissueUptake(9, 0.25),
-    "cerebellum": TissueUptake(8, 0.25),
-    "cord": TissueUptake(1.4),
-    "cartilage": TissueUptake(0.6),
-    "liver": TissueUptake(2.1, 0.18),
-    "spleen": TissueUptake(1.8, 0.18),
-    "kidney": TissueUptake(2.6, 0.25),
-    "calyces": TissueUptake(9, 0.6),
-    "bile": TissueUptake(0.9),
-    "pancreas": TissueUptake(1.5, 0.2),
-    "adrenal": TissueUptake(1.7, 0.25),
-    "stomach": TissueUptake(2.0, 0.35),
-    "duodenum": TissueUptake(1.9, 0.3),
-    "jejunum": TissueUptake(1.6, 0.35),
-    "colon_ascending": TissueUptake(2.0, 0.6),
-    "colon_transverse": TissueUptake(1.7, 0.5),
-    "colon_descending": TissueUptake(1.8, 0.6),
-    "colon_sigmoid": TissueUptake(2.0, 0.6),
-    "rectum": TissueUptake(1.8, 0.4),
-    "gut_wall": TissueUptake(1.7, 0.2),
-    "urine": TissueUptake(16, 0.7),
-    "urethra": TissueUptake(4, 0.7),
-    "ureter_wall": TissueUptake(1.0),
-    "ureter_urine": TissueUptake(6, 0.6),
-    "prostate": TissueUptake(1.8, 0.25),
-    "testis": TissueUptake(2.2, 0.25),
-    "thyroid": TissueUptake(1.4, 0.3),
-    "parotid": TissueUptake(1.7, 0.3),
-    "submandibular": TissueUptake(2.0, 0.3),
-    "sublingual": TissueUptake(3.2, 0.4),
-    "lacrimal": TissueUptake(1.4),
-    "nasal_mucosa": TissueUptake(2.2, 0.3),
-    "tonsil": TissueUptake(3.8, 0.4),
-    "vocal_cord": TissueUptake(2.6, 0.5),
-    "ganglion": TissueUptake(1.6),
-}
-_AIR = TissueUptake(0.05, 0.0)
-UPTAKE: dict[Tracer, dict[str, TissueUptake]] = {Tracer.PSMA: _PSMA, Tracer.FDG: _FDG}
-
-_HU: dict[str, float] = {
-    "air": -990,
-    "lung": -780,
-    "fat": -105,
-    "marrow": 260,
-    "cartilage": 120,
-    "bile": 10,
-    "urine": 8,
-    "calyces": 25,
-    "ureter_urine": 15,
-    "stomach": 30,
-    "jejunum": 30,
-    "colon_ascending": 5,
-    "colon_transverse": 0,
-    "colon_descending": 5,
-    "colon_sigmoid": 5,
-    "rectum": 10,
-    "brain": 35,
-    "cerebellum": 35,
-    "parotid": 10,
-    "liver": 58,
-    "spleen": 48,
-    "kidney": 35,
-    "blood": 45,
-    "thyroid": 100,
-}
-_SOFT_TISSUE_HU = 45.0
-
-#: How strongly tracer taken up by tumour is missing elsewhere (log SUV per log10 ml above 100 ml of PSMA disease).
-_SINK = {"parotid": 0.22, "submandibular": 0.22, "kidney": 0.18, "liver": 0.12, "spleen": 0.08}
-
-
-def draw_uptake(tracer: Tracer, rng: np.random.Generator, psma_volume_ml: float) -> dict[str, float]:
-    """SUV of every tissue for one patient and session.
+class Physiology:
+    """State of one man on the day of one scan.
 
     Parameters
     ----------
-    tracer
-        Which tracer.
-    rng
-        Source of the draw.
-    psma_volume_ml
-        PSMA-avid tumour volume: organs take up less where tumours take much
-        (the tumour sink effect; PSMA only).
+    furosemide
+        Given before the scan: urine is dilute.
+    heart
+        Pattern of the myocardium on FDG: "none", "patchy" or "whole".
+    metformin
+        Makes the bowel take up FDG.
+    active_marrow
+        Factor on marrow: above 1 after growth factors or in anaemia (FDG).
+    tumour_ml
+        PSMA-avid disease, for the tumour sink.
     """
-    sink = max(0.0, math.log10(max(psma_volume_ml, 1.0) / 100.0)) if tracer is Tracer.PSMA else 0.0
-    suv = {}
-    for tissue, uptake in UPTAKE[tracer].items():
-        suv[tissue] = uptake.suv * math.exp(uptake.log_sd * rng.standard_normal() - _SINK.get(tissue, 0.0) * sink)
-    suv["air"] = _AIR.suv
+
+    furosemide: bool
+    heart: str
+    metformin: bool
+    active_marrow: float
+    tumour_ml: float = 0.0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Physiology:
+        """The state on one day, without disease."""
+        return cls(
+            furosemide=bool(rng.random() < _FUROSEMIDE),
+            heart=str(rng.choice(list(_HEARTS), p=list(_HEARTS.values()))),
+            metformin=bool(rng.random() < _METFORMIN),
+            active_marrow=float(rng.uniform(1.5, 2.5)) if rng.random() < _ACTIVE_MARROW else 1.0,
+        )
+
+    def with_tumour(self, tumour_ml: float) -> Physiology:
+        """The same day with this much PSMA-avid disease."""
+        return replace(self, tumour_ml=tumour_ml)
+
+
+@cache
+def tables() -> dict[str, Any]:
+    """Content of `resources/phantom/uptake.toml`; every ligand's table is whole."""
+    _, content = read_toml("phantom", "uptake")
+    uptake = content["uptake"]
+    for key in ("dcfpyl", "psma-1007"):
+        uptake[key] = {**uptake["psma-11"], **uptake[key]}
+    for table in uptake.values():
+        table["urine_late"] = table["urine"]
+    return content
+
+
+def draw_uptake(ligand: Radioligand, physique: Physique, day: Physiology, rng: np.random.Generator) -> dict[str, float]:
+    """SUV of every tissue for one patient on one day.
+
+    Parameters
+    ----------
+    ligand, physique, day
+        Tracer, man, and his state.
+    rng
+        Source of the draw: one number per tissue, in the table's order.
+    """
+    content = tables()
+    table: Mapping[str, tuple[float, float]] = content["uptake"][ligand.key]
+    deviate = dict(zip(table, rng.standard_normal(len(table)), strict=True))
+    # Glands of one man go together, and so do his liver and his spleen.
+    for tissue in _SALIVARY:
+        deviate[tissue] = 0.8 * deviate["parotid"] + 0.6 * deviate[tissue] if tissue != "parotid" else deviate[tissue]
+    deviate["medulla"] = 0.9 * deviate["kidney"] + 0.44 * deviate["medulla"]
+    deviate["spleen"] = 0.5 * deviate["liver"] + 0.87 * deviate["spleen"]
+    for tissue in ("urine_late", "calyces"):
+        deviate[tissue] = deviate["urine"] if tissue == "urine_late" else 0.6 * deviate["urine"] + 0.8 * deviate[tissue]
+    # SUV by body weight runs high in heavy men: fat takes up little.
+    heavy = 0.25 * math.log(physique.weight_kg / 84)
+    suv = {name: median * math.exp(sd * deviate[name] + heavy) for name, (median, sd) in table.items()}
+    if ligand.tracer is Tracer.PSMA:
+        _tumour_sink(suv, day, content["sink"])
+        if day.furosemide:
+            _scale(suv, _URINE, 0.36)
+            _scale(suv, ("ureter_urine",), 0.65)
+    else:
+        _fdg_of_the_day(suv, day, rng)
     return suv
 
 
-def hounsfield(tissues: list[str]) -> NDArray[np.float32]:
-    """CT number of each tissue, HU."""
-    return np.array([_HU.get(tissue, _SOFT_TISSUE_HU) for tissue in tissues], dtype=np.float32)
+def _tumour_sink(suv: dict[str, float], day: Physiology, strength: Mapping[str, float]) -> None:
+    tenfolds = math.log10(max(day.tumour_ml, 10.0) / 100.0)
+    for tissue, share in strength.items():
+        suv[tissue] *= math.exp(-share * tenfolds)
+
+
+def _fdg_of_the_day(suv: dict[str, float], day: Physiology, rng: np.random.Generator) -> None:
+    walls = [name for name in suv if name.startswith("myocardium_")]
+    hot = {"none": (), "whole": walls, "patchy": [w for w in walls if rng.random() < 0.5]}[day.heart]
+    whole = day.heart == "whole"
+    for name in walls:
+        # A wall that burns sugar glows as the heart does; one that burns fat is as blood.
+        suv[name] = max(suv["myocardium"], 3.0) * float(rng.lognormal(0, 0.15)) if name in hot else suv["blood"] * 1.15
+    suv["myocardium"] = suv["myocardium"] if whole else suv["blood"] * 1.15
+    if day.metformin:
+        _scale(suv, [name for name in suv if name.startswith("colon")], float(rng.uniform(2, 5)))
+        _scale(suv, ("ileum", "jejunum"), float(rng.uniform(1, 2.5)))
+    _scale(suv, ("marrow",), day.active_marrow)
+    _scale(suv, ("spleen",), day.active_marrow**0.4)
+    if day.furosemide:
+        _scale(suv, (*_URINE, "ureter_urine"), 0.55)
+
+
+def _scale(suv: dict[str, float], tissues: Sequence[str], factor: float) -> None:
+    for name in tissues:
+        suv[name] *= factor

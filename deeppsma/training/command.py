@@ -16,7 +16,7 @@ from deeppsma.resources import read_toml
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.loop import CHECKPOINT_NAME, TrainingRun, train, training_precision
 from deeppsma.training.samples import cached_samples, case_folders
-from deeppsma.weights import Member, write_member
+from deeppsma.weights import Member, WeightsStore, read_member, write_member
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class TrainRequest:
     device: str = "auto"
     resume: bool = False
     describe: str = ""
+    start: str = ""
 
 
 def _check_place(request: TrainRequest) -> None:
@@ -40,6 +41,13 @@ def _check_place(request: TrainRequest) -> None:
     earlier = [p for p in (request.out / CHECKPOINT_NAME, request.out / request.name) if p.exists()]
     if earlier and not request.resume:
         raise ConfigurationError(earlier[0], "an earlier training is there", "add --resume, or choose another folder")
+
+
+def _start(wanted: str) -> Member | None:
+    """The member to go on from: a folder, or the name of a shipped one."""
+    if not wanted:
+        return None
+    return read_member(Path(wanted)) if Path(wanted).is_dir() else WeightsStore.default().member(wanted)
 
 
 def load_settings(name: str) -> tuple[NetworkConfig, TrainingConfig]:
@@ -88,7 +96,8 @@ def run_training(request: TrainRequest) -> Member:
     plan, fallback = plan_compute(request.device)
     if fallback:
         print(f"note: {fallback}", file=sys.stderr)
-    run = TrainingRun(samples, network, config, request.out, request.seed, plan.device)
+    start = _start(request.start)
+    run = TrainingRun(samples, network, config, request.out, request.seed, plan.device, start=start)
     began = time.monotonic()
     with tqdm(total=config.steps, desc="steps", disable=None) as bar:
 
@@ -103,6 +112,7 @@ def run_training(request: TrainRequest) -> Member:
         "samples": len(samples),
         "settings": asdict(config),
         "seed": request.seed,
+        "start": {"name": start.name, "sha256": start.sha256, "data": start.trained_on} if start else None,
         "hours": round((time.monotonic() - began) / 3600, 2),
         "device": replace(plan, precision=training_precision(plan.device)).description,
         "fallbacks": [fallback] if fallback else [],

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeppsma.errors import InputError
+from deeppsma.errors import InputError, WeightsError
 from deeppsma.network import NetworkConfig, build_network
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.loss import supervised_loss
 from deeppsma.training.patches import Patch, draw_patch
 from deeppsma.training.samples import Sample, load_sample
+from deeppsma.weights import Member
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +48,8 @@ class TrainingRun:
         "cpu" or "cuda".
     checkpoint_every
         Steps between checkpoints.
+    start
+        Member whose weights the training goes on from; random ones without.
     """
 
     samples: Sequence[Path]
@@ -56,6 +59,7 @@ class TrainingRun:
     seed: int = 0
     device: str = "cpu"
     checkpoint_every: int = 100
+    start: Member | None = None
 
 
 def train(
@@ -78,6 +82,8 @@ def train(
     ------
     InputError
         If there are no samples, or the checkpoint is of another run.
+    WeightsError
+        If the start's weights do not fit.
     """
     import torch
 
@@ -85,7 +91,7 @@ def train(
         raise InputError(run.out, "no samples to train on", "give cases with above-threshold voxels")
     run.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
-    network = build_network(run.network, training=True).to(run.device)
+    network = _network(run).to(run.device)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
     optimiser = torch.optim.Adam(network.parameters(), lr=run.config.learning_rate)
     start = 0
@@ -113,6 +119,15 @@ def training_precision(device: str) -> str:
     import torch
 
     return "bfloat16" if device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+
+
+def _network(run: TrainingRun) -> torch.nn.Module:
+    if run.start is None:
+        return build_network(run.network, training=True)
+    if run.start.network != run.network:
+        found = "a network of another shape than the settings name"
+        raise WeightsError(run.start.folder, found, "choose the settings that this member was trained with")
+    return run.start.load().train()
 
 
 def _step(run: TrainingRun, network: torch.nn.Module, optimiser: torch.optim.Optimizer, patches: list[Patch]) -> float:
@@ -188,6 +203,7 @@ def _identity(run: TrainingRun) -> dict[str, Any]:
         "network": repr(asdict(run.network)),
         "config": repr(asdict(run.config)),
         "seed": run.seed,
+        "start": run.start.sha256 if run.start else "",
         "samples": repr([path.name for path in run.samples]),
     }
 

@@ -1,0 +1,133 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeppsma.cli import main
+from deeppsma.errors import InputError
+from deeppsma.phantom.cohort import write_patient
+from deeppsma.phantom.comparison import Figure, Row, compare, markdown, reference, trivial_line
+from deeppsma.phantom.gallery import gallery
+from deeppsma.phantom.survey import HU_EDGES, RATIO_EDGES, measured, pooled, survey
+from deeppsma.tracer import Tracer
+from test.phantom.small import small_patient
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    for seed, layout in ((3, "train"), (4, "platform")):
+        write_patient(small_patient(seed, "pet"), folder / f"case_{seed}", layout)
+    return folder
+
+
+def test_a_case_is_measured_as_by_hand(cohort):
+    figures = measured(cohort / "case_3")
+    for tracer, study in figures.studies.items():
+        pet = small_patient(3, "pet").sessions[tracer].pet
+        ct = small_patient(3, "pet").sessions[tracer].ct
+        hot = pet.suv >= pet.threshold_suv
+        ratios = pet.suv[hot] / pet.threshold_suv
+        ours = pooled([study.ratios], RATIO_EDGES)
+        assert ours["mean"] == pytest.approx(ratios.mean(), rel=0.005)
+        assert ours["median"] == pytest.approx(np.median(ratios), rel=0.01)
+        assert study.highest_ratio == pytest.approx(ratios.max(), rel=1e-5)
+        assert pooled([study.hounsfield], HU_EDGES)["mean"] == pytest.approx(ct.voxels[hot].mean(), abs=0.6)
+        assert study.disease_ml == pytest.approx(pet.truth.sum() * 0.512)
+        assert 0 <= study.trivial_dsc < 0.9
+    assert figures.card["seed"] == 3
+
+
+def test_cases_weigh_the_same_in_a_pool():
+    edges = np.arange(11.0)
+    one, other = np.zeros(10), np.zeros(10)
+    one[2], other[8] = 1, 1
+    both = pooled([one, other], edges)
+    assert both["mean"] == 5.5
+    assert both["sd"] == 3
+    assert (both["p0_5"], both["p99_5"]) == (2.5, 8.5)
+    assert pooled([np.zeros(10)], edges) == {}
+
+
+def test_the_table_holds_what_can_be_measured(cohort):
+    cases = list(survey(cohort))
+    assert [case.name for case in cases] == ["case_3", "case_4"]
+    rows = {row.figure.key: row for row in compare(cases)}
+    assert len(rows) > 40
+    assert rows["pet.psma.mean"].ours > 1
+    assert rows["disease.lesions.median"].cases == 2
+    assert rows["sphere.ge.10"].ours == pytest.approx(0.44, abs=0.05)
+    without_cards = [type(case)(case.name, case.studies) for case in cases]
+    fewer = {row.figure.key for row in compare(without_cards)}
+    assert "pet.fdg.median" in fewer
+    assert not any(key.startswith("organ.") or key == "disease.lesions.median" for key in fewer)
+    assert "DSC of the trivial answer" in trivial_line(cases)
+
+
+def test_wishes_are_judged():
+    goal, sd, none = Figure("a", "A", 10, goal=0.15), Figure("b", "B", -100, sd=5), Figure("c", "C", 2)
+    assert [Row(goal, value, 3).verdict for value in (8.6, 8.4, 11.5, 11.6)] == ["yes", "no", "yes", "no"]
+    assert [Row(sd, value, 3).verdict for value in (-95, -94)] == ["yes", "no"]
+    assert Row(none, 9, 0).verdict == ""
+    assert Row(none, 9, 0).ratio == 4.5
+    table = markdown([Row(goal, 9, 3), Row(none, 9, 0)])
+    assert "| A | 10 | 9 | 0.90 | +- 15% | yes | 3 |" in table
+
+
+def test_the_published_figures_are_there_once():
+    keys = [figure.key for figure in reference()]
+    assert len(set(keys)) == len(keys)
+    eight = [f"{kind}.{tracer}" for kind in ("pet", "ct") for tracer in Tracer]
+    assert all(any(key.startswith(start) for key in keys) for start in eight)
+
+
+def test_a_page_of_patients(cohort):
+    page = Image.open(io.BytesIO(gallery([cohort / "case_3", cohort / "case_4"])))
+    pixels = np.asarray(page).astype(int)
+    red = (pixels[..., 0] > 150) & (pixels[..., 1] < 90)
+    assert red.any()
+    assert (pixels.sum(axis=2) < 200).any()
+    with pytest.raises(ValueError, match="one patient"):
+        gallery([])
+
+
+def test_the_command(cohort, tmp_path, capsys):
+    assert main(["survey", str(cohort), "--picture", str(tmp_path / "page.png")]) == 0
+    out = capsys.readouterr().out
+    assert "| PSMA PET / threshold, mean | 2.89 |" in out
+    assert (tmp_path / "page.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["nowhere"], "no folders of cases"), (["COHORT", "--jobs", "0"], "1 or more")]
+)
+def test_bad_requests_get_one_line(cohort, capsys, arguments, said):
+    arguments = [str(cohort) if a == "COHORT" else a for a in arguments]
+    assert main(["survey", *arguments]) != 0
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert said in error[0]
+
+
+def test_a_cohort_without_truth_is_refused(tmp_path):
+    write_patient(small_patient(3), tmp_path / "a", "platform")
+    (tmp_path / "a/truth/fdg.mha").unlink()
+    with pytest.raises(InputError, match=r"fdg\.mha"):
+        measured(tmp_path / "a")
+
+
+def test_truth_on_another_grid_is_refused(tmp_path):
+    for name, seed in (("a", 3), ("b", 4)):
+        write_patient(small_patient(seed), tmp_path / name, "platform")
+    other = tmp_path / "b/truth/psma.mha"
+    if small_patient(3).sessions[Tracer.PSMA].pet.geometry == small_patient(4).sessions[Tracer.PSMA].pet.geometry:
+        pytest.skip("the same grid")  # pragma: no cover
+    other.replace(tmp_path / "a/truth/psma.mha")
+    with pytest.raises(InputError, match="not on its PET's grid"):
+        measured(tmp_path / "a")
+
+
+def test_cards_are_json(cohort):
+    assert json.loads((cohort / "case_3/patient.json").read_text())["synthetic"] is True
