@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from deeppsma.cohort import load_labelled
 from deeppsma.geometry import Geometry
-from deeppsma.images import ImageFile, Volume, write_image
-from deeppsma.masks import REPORT_NAME, mask_path
-from deeppsma.metrics import score
+from deeppsma.images import Volume, write_image
+from deeppsma.masks import REPORT_NAME
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
 from deeppsma.resampling import resample
+from deeppsma.scoring import score_result
 from deeppsma.sockets import SOCKETS, THRESHOLD
 from deeppsma.tracer import Tracer
 
@@ -87,12 +88,9 @@ def print_measured(name: str, measured: Measured) -> None:
         print(f"  fallback: {fallback}")
 
 
-def print_scores(out: Path, truth: Path) -> None:
-    """DSC, FPV and FNV beside the answer that needs no network: everything at or above the threshold."""
-    for tracer in Tracer:
-        wanted = ImageFile(truth / f"{tracer}.mha").read()
-        found = ImageFile(mask_path(out, tracer)).read().voxels > 0
-        s = score(found, wanted.voxels > 0, wanted.geometry.voxel_volume_ml)
+def print_scores(out: Path, case: Path) -> None:
+    """DSC, FPV and FNV of a result of a case with truth."""
+    for tracer, s in score_result(out, load_labelled(case)).items():
         print(f"  {tracer.upper():<5} DSC {s.dsc:.3f}  FPV {s.fpv_ml:.2f} ml  FNV {s.fnv_ml:.2f} ml")
 
 
@@ -146,7 +144,7 @@ def main() -> None:
             measured = measure(case, Path(place), options.recipe, options.device, options.weights)
             print_measured(str(case), measured)
             if (case.parent / "truth").is_dir():
-                print_scores(Path(place), case.parent / "truth")
+                print_scores(Path(place), case.parent)
 
 
 if __name__ == "__main__":

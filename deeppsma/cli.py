@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from deeppsma._version import __version__
 from deeppsma.job import Job, guarded, run_job
@@ -168,27 +169,61 @@ def _recipes(options: argparse.Namespace) -> None:
 def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "score",
-        help="hold a result against the truth",
-        description="Prints DSC and the volumes of false positive and false negative components per tracer.",
+        help="hold results against the truth",
+        description="Prints the challenge's six figures per tracer, and lesions found. One case: RESULT is OUT of "
+        "'deeppsma segment', TRUTH its case with truth (or that case's folder 'truth'). A cohort: TRUTH is a folder "
+        "of cases, each RESULT a folder of results with the cases' names; several of them are ranked as the challenge "
+        "ranks.",
     )
-    command.add_argument("result", type=Path, metavar="RESULT", help="OUT of 'deeppsma segment'")
-    command.add_argument("truth", type=Path, metavar="TRUTH", help="folder with psma.mha and fdg.mha")
+    command.add_argument("results", type=Path, nargs="+", metavar="RESULT", help="one, or several methods' of a cohort")
+    command.add_argument("truth", type=Path, metavar="TRUTH", help="case with truth, or cohort")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write every case's scores there")
+    command.add_argument(
+        "--picture",
+        type=Path,
+        metavar="PNG",
+        help="also draw one case's projections: true positive green, false negative cyan, false positive magenta",
+    )
     command.set_defaults(run=_score)
 
 
 def _score(options: argparse.Namespace) -> None:
-    from deeppsma.errors import InputError
-    from deeppsma.images import ImageFile
-    from deeppsma.masks import mask_path
-    from deeppsma.metrics import score
+    from tqdm import tqdm
+
+    from deeppsma.cohort import cohort_folders, load_labelled, truth_case
+    from deeppsma.errors import ConfigurationError
+    from deeppsma.scoring import agreement_picture, csv_table, rank, rank_table, score_result, summary_table
     from deeppsma.tracer import Tracer
 
-    for tracer in Tracer:
-        found, truth = ImageFile(mask_path(options.result, tracer)), ImageFile(options.truth / f"{tracer}.mha")
-        if not found.geometry.same_grid(truth.geometry):
-            raise InputError(truth.path, "not on the mask's grid", "give the truth of the case that was segmented")
-        scores = score(found.read().voxels > 0, truth.read().voxels > 0, truth.geometry.voxel_volume_ml)
-        print(f"{tracer.upper()}: DSC {scores.dsc:.3f}, FPV {scores.fpv_ml:.2f} ml, FNV {scores.fnv_ml:.2f} ml")
+    single = truth_case(options.truth)
+    if options.picture is not None and (single is None or len(options.results) > 1):
+        raise ConfigurationError("--picture", "a cohort, or several results", "give one result and its case")
+    folders = [single] if single is not None else cohort_folders(options.truth)
+    methods: dict[str, dict[Tracer, list[Any]]] = {str(r): {t: [] for t in Tracer} for r in options.results}
+    for folder in tqdm(folders, desc="cases", disable=None if len(folders) > 1 else True):
+        labelled = load_labelled(folder)
+        for result in options.results:
+            scores = score_result(result if single is not None else result / folder.name, labelled)
+            for tracer in Tracer:
+                methods[str(result)][tracer].append(scores[tracer])
+    if len(folders) == 1:
+        for result, by_tracer in methods.items():
+            for tracer in Tracer:
+                (s,) = by_tracer[tracer]
+                print(
+                    f"{result}: {tracer.upper()}: DSC {s.dsc:.3f}, surface DSC {s.surface_dsc:.3f}, "
+                    f"FPV {s.fpv_ml:.2f} ml, FNV {s.fnv_ml:.2f} ml, volume {s.volume_error_percent:+.1f} %, "
+                    f"SUVmean {s.suv_mean_error_percent:+.1f} %, lesions {s.lesions_found} of {s.lesions}, "
+                    f"{s.false_lesions} false"
+                )
+    else:
+        print(summary_table(methods))
+    if len(methods) > 1:
+        print(f"\n{rank_table(rank(methods))}")
+    if options.picture is not None:
+        options.picture.write_bytes(agreement_picture(options.results[0], load_labelled(folders[0])))
+    if options.csv is not None:
+        options.csv.write_text(csv_table(methods, [folder.name for folder in folders]), encoding="utf-8")
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

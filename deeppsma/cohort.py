@@ -34,6 +34,14 @@ def cohort_folders(cohort: Path) -> list[Path]:
     return folders
 
 
+def truth_case(folder: Path) -> Path | None:
+    """The case that a folder is, or whose folder ``truth`` it is; None for anything else."""
+    for case in (folder, folder.parent):
+        if (case / "input").is_dir() and (case / "truth").is_dir() and folder in (case, case / "truth"):
+            return case
+    return folder if (folder / Tracer.PSMA.upper() / "TTB.nii.gz").exists() else None
+
+
 def load_labelled(folder: Path) -> LabelledCase:
     """Load a case of a cohort.
 

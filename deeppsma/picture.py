@@ -1,9 +1,9 @@
-"""A picture of a result: both tracers' projections with the masks outlined."""
+"""Pictures of a result: both tracers' projections with the masks, or their agreement with the truth, outlined."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 PIXEL_MM = 2.0
 #: SUV that is black, in units of the tracer's threshold.
 BLACK_AT_THRESHOLDS = {Tracer.PSMA: 4.0, Tracer.FDG: 3.0}
-_OUTLINE, _TRUTH_OUTLINE = (214, 39, 40), (31, 119, 180)
+Colour = tuple[int, int, int]
+RED: Colour = (214, 39, 40)
+_BLUE: Colour = (31, 119, 180)
+#: The report's figure 1: what both call disease, what only the truth does, what only the mask does.
+_GREEN, _CYAN, _MAGENTA = (20, 160, 40), (0, 185, 215), (225, 0, 200)
 _HEADER_PX, _GAP_PX = 44, 16
 
 
@@ -51,14 +55,57 @@ def overview(
     bytes
         A PNG.
     """
-    from PIL import Image, ImageDraw
-
     panels = []
     for tracer in (Tracer.PSMA, Tracer.FDG):
-        truth = (truths or {}).get(tracer)
-        image = projection(pets[tracer], masks[tracer], BLACK_AT_THRESHOLDS[tracer] * thresholds[tracer], truth)
+        outlines = [
+            (mask, colour) for mask, colour in (((truths or {}).get(tracer), _BLUE), (masks[tracer], RED)) if mask
+        ]
+        image = projection(pets[tracer], outlines, BLACK_AT_THRESHOLDS[tracer] * thresholds[tracer])
         volume_ml = float(masks[tracer].voxels.sum()) * masks[tracer].geometry.voxel_volume_ml
         panels.append((f"{tracer.upper()}: {volume_ml:.1f} ml in the mask (SUV >= {thresholds[tracer]:.2f})", image))
+    return _side_by_side(panels, note)
+
+
+def agreement(
+    pets: Mapping[Tracer, Volume],
+    masks: Mapping[Tracer, Volume],
+    truths: Mapping[Tracer, Volume],
+    thresholds: Mapping[Tracer, float],
+    note: str = "",
+) -> bytes:
+    """Projections with true positives in green, false negatives in cyan, false positives in magenta.
+
+    As in figure 1 of the CDS report.
+
+    Parameters
+    ----------
+    pets, thresholds, note
+        As in `overview`.
+    masks, truths
+        0/1 on the PETs' grids.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    panels = []
+    for tracer in (Tracer.PSMA, Tracer.FDG):
+        found, true = masks[tracer].voxels > 0, truths[tracer].voxels > 0
+        grid = pets[tracer].geometry
+        outlines = [
+            (Volume(voxels.astype(np.uint8), grid), colour)
+            for voxels, colour in ((found & true, _GREEN), (true & ~found, _CYAN), (found & ~true, _MAGENTA))
+        ]
+        image = projection(pets[tracer], outlines, BLACK_AT_THRESHOLDS[tracer] * thresholds[tracer])
+        ml = [float(mask.voxels.sum()) * grid.voxel_volume_ml for mask, _ in outlines]
+        panels.append((f"{tracer.upper()}: true {ml[0]:.1f}, missed {ml[1]:.1f}, false {ml[2]:.1f} ml", image))
+    return _side_by_side(panels, note)
+
+
+def _side_by_side(panels: Sequence[tuple[str, Image.Image]], note: str) -> bytes:
+    from PIL import Image, ImageDraw
+
     width = max(sum(max(p.width, 300) for _, p in panels) + 3 * _GAP_PX, 640)
     canvas = Image.new("RGB", (width, max(p.height for _, p in panels) + _HEADER_PX + 2 * _GAP_PX), "white")
     draw = ImageDraw.Draw(canvas)
@@ -74,14 +121,16 @@ def overview(
 
 
 def projection(
-    pet: Volume, mask: Volume, black_suv: float, truth: Volume | None = None, pixel_mm: float = PIXEL_MM
+    pet: Volume, outlines: Sequence[tuple[Volume, Colour]], black_suv: float, pixel_mm: float = PIXEL_MM
 ) -> Image.Image:
-    """Coronal maximum-intensity projection, head up; ``mask`` outlined in red, ``truth`` in blue.
+    """Coronal maximum-intensity projection, head up, with masks outlined.
 
     Parameters
     ----------
-    pet, mask, truth
-        SUV; 0/1.
+    pet
+        SUV.
+    outlines
+        0/1 masks and the colours of their outlines; later ones lie above.
     black_suv
         SUV that is black; 0 is white.
     pixel_mm
@@ -94,10 +143,9 @@ def projection(
     size = _pixels(pet, pixel_mm)
     image = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
     drawn = np.array(image)
-    for volume, colour in ((truth, _TRUTH_OUTLINE), (mask, _OUTLINE)):
-        if volume is not None:
-            flat = Image.fromarray((_projected(volume) > 0).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-            drawn[_outline(np.asarray(flat) > 0)] = colour
+    for mask, colour in outlines:
+        flat = Image.fromarray((_projected(mask) > 0).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+        drawn[_outline(np.asarray(flat) > 0)] = colour
     return Image.fromarray(drawn)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def keep_signals():
 
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["segment", "phantom", "recipes", "score", "train"]
+COMMANDS = ["segment", "phantom", "survey", "recipes", "score", "train"]
 
 
 def deeppsma(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -77,23 +78,36 @@ def test_two_runs_write_identical_bytes(platform_case, tmp_path, tiny_weights):
         assert mask_path(tmp_path / "a", tracer).read_bytes() == mask_path(tmp_path / "b", tracer).read_bytes()
 
 
-def test_score_of_a_perfect_answer(platform_case, tmp_path, tiny_weights, capsys):
+@pytest.fixture
+def scored(platform_case, tmp_path, tiny_weights):
+    """A case whose truth is its own result, and that result."""
+    case = tmp_path / "case"
+    shutil.copytree(platform_case, case / "input")
+    (case / "truth").mkdir()
     run_job(Job(platform_case, tmp_path / "out", "single", "cpu", tiny_weights))
-    (tmp_path / "truth").mkdir()
     for tracer in Tracer:
-        (tmp_path / "truth" / f"{tracer}.mha").write_bytes(mask_path(tmp_path / "out", tracer).read_bytes())
-    assert main(["score", str(tmp_path / "out"), str(tmp_path / "truth")]) == 0
-    assert capsys.readouterr().out.count("DSC 1.000, FPV 0.00 ml, FNV 0.00 ml") == 2
+        shutil.copy(mask_path(tmp_path / "out", tracer), case / "truth" / f"{tracer}.mha")
+    return case, tmp_path / "out"
 
 
-def test_score_against_another_patient_is_refused(platform_case, tmp_path, tiny_weights, capsys):
-    run_job(Job(platform_case, tmp_path / "out", "single", "cpu", tiny_weights))
-    (tmp_path / "truth").mkdir()
+def test_score_of_a_perfect_answer(scored, capsys):
+    case, out = scored
+    assert main(["score", str(out), str(case)]) == 0
+    assert capsys.readouterr().out.count("DSC 1.000, surface DSC 1.000, FPV 0.00 ml, FNV 0.00 ml") == 2
+
+
+def test_score_against_another_patient_is_refused(scored, capsys):
+    case, out = scored
     for tracer in Tracer:
-        other = mask_path(tmp_path / "out", tracer.other).read_bytes()
-        (tmp_path / "truth" / f"{tracer}.mha").write_bytes(other)
-    assert main(["score", str(tmp_path / "out"), str(tmp_path / "truth")]) == 2
-    assert "not on the mask's grid" in capsys.readouterr().err
+        shutil.copy(mask_path(out, tracer.other), case / "truth" / f"{tracer}.mha")
+    assert main(["score", str(out), str(case / "truth")]) == 2
+    assert "not on its PET's grid" in capsys.readouterr().err
+
+
+def test_score_without_a_case_is_refused(scored, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["score", str(scored[1]), str(tmp_path / "empty")]) == 2
+    assert "no folders of cases" in capsys.readouterr().err
 
 
 def test_recipes_lists_recipes_and_weights(capsys, tiny_weights):

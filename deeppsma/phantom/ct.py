@@ -26,7 +26,7 @@ _FWHM_MM, _NOISE_HU = 2.5, 16.0
 #: Denser than any bone.
 _METAL_HU = 2500
 #: Share of CTs with contrast agent (an estimate).
-_CONTRAST = 0.2
+_CONTRAST = 0.1
 #: The table's top lies this far behind the standard man's middle; thickness and half width, mm.
 _TABLE_MM, _TABLE_THICKNESS_MM, _TABLE_HALF_WIDTH_MM, _TABLE_HU = 128.0, 9.0, 200.0, -650.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deeppsma.cohort import load_labelled
 from deeppsma.images import Volume
-from deeppsma.picture import BLACK_AT_THRESHOLDS, projection
+from deeppsma.picture import BLACK_AT_THRESHOLDS, RED, projection
 from deeppsma.tracer import Tracer
 
 _PER_ROW, _GAP_PX, _TITLE_PX = 5, 6, 16
@@ -46,7 +46,7 @@ def gallery(folders: Sequence[Path]) -> bytes:
             study = labelled.case.study(tracer)
             truth: Volume = labelled.truths[tracer].read()
             black = BLACK_AT_THRESHOLDS[tracer] * study.threshold_suv
-            panel = projection(study.read_pet(), truth, black, pixel_mm=_PIXEL_MM)
+            panel = projection(study.read_pet(), [(truth, RED)], black, _PIXEL_MM)
             volumes.append(f"{float((truth.voxels > 0).sum()) * truth.geometry.voxel_volume_ml:.0f}")
             # Centred from side to side; thighs are cut before heads.
             aside = (panel.width - _PANEL_PX[0]) // 2

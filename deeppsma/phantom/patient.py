@@ -121,18 +121,16 @@ def _anatomy(
 ) -> list[Part]:
     at_ct_ml = float(np.clip(rng.lognormal(np.log(110), 0.55), 25, 450))
     filling = float(rng.uniform(1.0, 1.5 if furosemide else 1.25))
-    own = [
-        np.random.default_rng([seed, 2]),
-        np.random.default_rng([seed, 4]),
-    ]  # the same gut and glands in both sessions
+    # The same gut and glands in both sessions.
+    gut_rng, gland_rng = np.random.default_rng([seed, 2]), np.random.default_rng([seed, 4])
     return [
         *trunk(physique, arms),
         *muscles(spine),
         *chest(spine, physique),
-        *abdomen(physique, own[0]),
+        *abdomen(physique, gut_rng),
         *pelvis(physique, at_ct_ml * filling, at_ct_ml, furosemide, rng),
         *skeleton(spine, physique, arms),
-        *glands(own[1]),
+        *glands(gland_rng),
     ]
 
 

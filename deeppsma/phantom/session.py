@@ -20,6 +20,7 @@ from deeppsma.phantom.radioligand import Radioligand
 from deeppsma.phantom.scanners import Scanner, field_of_view_mm
 from deeppsma.phantom.scene import Frame, Scene, smooth_field
 from deeppsma.phantom.segmenter import segmented
+from deeppsma.phantom.tissues import imaged_suv
 from deeppsma.phantom.uptake import Physiology, draw_uptake, tables
 from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform, rotation_matrix
@@ -29,8 +30,8 @@ CTS = ("full", "pet", "none")
 _TEXTURE_MM, _PLAIN_TEXTURE, _PLAIN_SPREAD = 16.0, 0.06, 0.06
 #: Share of PSMA scans without furosemide whose scatter correction fails around the bladder.
 _HALO = 0.3
-#: Uptake of a tissue is measured this many voxels inside, if that leaves enough of them.
-_DEPTHS, _ENOUGH_VOXELS = 4, 800
+#: Share of a breath's depth at which organs are on average.
+_MID_BREATH = 0.3
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,11 @@ def scan_session(visit: Visit, options: PhantomOptions, rng: np.random.Generator
         scene.geometry,
         motion.averaged(physiological, breathing),
         motion.averaged(with_lesions, breathing),
-        motion.moved(liver, 0.3 * breathing.depth_mm),
+        motion.moved(liver, _MID_BREATH * breathing.depth_mm),
         exposure,
         rng,
     )
+    mid_breath = motion.moved(scene.part_map, _MID_BREATH * breathing.depth_mm)
     at_ct = motion.moved(scene.part_map, breathing.ct_depth_mm)
     organ_map = segmented(scene, at_ct, rng)
     full_grid = ct_geometry(visit.scanner, exposure.grid)
@@ -168,7 +170,7 @@ def scan_session(visit: Visit, options: PhantomOptions, rng: np.random.Generator
         organ_grid,
         organ_map.errors,
         ct,
-        _imaged_suv(scene, motion.moved(scene.part_map, 0.3 * breathing.depth_mm), pet, exposure),
+        imaged_suv(scene, mid_breath, pet, exposure.patient_from_scanner),
         breathing,
         ct_options,
         exposure.patient_from_scanner,
@@ -213,49 +215,6 @@ def _physiological(visit: Visit, bone: NDArray[np.bool_], rng: np.random.Generat
         if not focus.disease:
             add_uptake(activity, visit.frame, focus, visit.ligand.tracer, bone)
     return activity
-
-
-def _imaged_suv(
-    scene: Scene, part_map: NDArray[np.uint8], pet: PetScan, exposure: Exposure
-) -> dict[str, tuple[float, float]]:
-    """Mean and maximum SUV of each tissue on the PET, disease left out."""
-    names = sorted({part.tissue for part in scene.parts})
-    tissue_map = np.array([0, *(1 + names.index(part.tissue) for part in scene.parts)], dtype=np.uint8)[part_map]
-    seen = resample(Volume(tissue_map, scene.geometry), pet.geometry, exposure.patient_from_scanner, labels=True)
-    seen[pet.truth] = 0
-    inside = seen > 0
-    depth = _depth(seen)[inside]
-    # One cell per depth and tissue.
-    cell = depth * (len(names) + 1) + seen[inside]
-    shape = (_DEPTHS, len(names) + 1)
-    voxels = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
-    sums = np.bincount(cell, weights=pet.suv[inside], minlength=voxels.size).reshape(shape)
-    highest = np.zeros(voxels.size, dtype=np.float32)
-    np.maximum.at(highest, cell, pet.suv[inside])
-    highest = highest.reshape(shape)
-    measured: dict[str, tuple[float, float]] = {}
-    for number, tissue in enumerate(names, start=1):
-        # A reader keeps clear of hot neighbours where the organ is large enough.
-        levels = [d for d in range(_DEPTHS) if voxels[d:, number].sum() >= (_ENOUGH_VOXELS if d else 1)]
-        if levels:
-            d = levels[-1]
-            mean = sums[d:, number].sum() / voxels[d:, number].sum()
-            measured[tissue] = (round(float(mean), 3), round(float(highest[d:, number].max()), 3))
-    return measured
-
-
-def _depth(tissues: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """How many voxels deep each voxel lies in its tissue, up to the last of `_DEPTHS`."""
-    depth = np.zeros(tissues.shape, dtype=np.intp)
-    deep = tissues > 0
-    for _ in range(1, _DEPTHS):
-        same = deep.copy()
-        for axis in range(3):
-            for step in (1, -1):
-                same &= np.roll(np.where(deep, tissues, 0), step, axis=axis) == tissues
-        deep = same
-        depth += deep
-    return depth
 
 
 def _own_grid(pet: Geometry, spacing_mm: float = 3.0) -> Geometry:

@@ -1,0 +1,190 @@
+"""Scores of whole cohorts: means with intervals, ranks of methods, tables.
+
+The challenge ranks methods in twelve categories, six figures for each tracer,
+and breaks ties by mean DSC.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from deeppsma.cohort import LabelledCase
+from deeppsma.errors import InputError
+from deeppsma.images import ImageFile
+from deeppsma.masks import mask_path
+from deeppsma.metrics import Scores, score
+from deeppsma.tracer import Tracer
+
+#: The challenge's figures, and whether more is better; of signed errors the size counts.
+FIGURES = {
+    "dsc": True,
+    "surface_dsc": True,
+    "fpv_ml": False,
+    "fnv_ml": False,
+    "volume_error_percent": False,
+    "suv_mean_error_percent": False,
+}
+_TITLES = ("DSC", "surface DSC", "FPV, ml", "FNV, ml", "volume error, %", "SUVmean error, %")
+_BOOTSTRAPS = 2000
+
+#: Scores of a method: by tracer, in the cases' order.
+CohortScores = Mapping[Tracer, Sequence[Scores]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean of a figure over a cohort.
+
+    Parameters
+    ----------
+    mean, low, high
+        With the 95 % interval of a bootstrap over cases.
+    median
+        Of the cases.
+    """
+
+    mean: float
+    low: float
+    high: float
+    median: float
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Place of a method among others: mean rank over the categories (1 is best), and mean DSC."""
+
+    method: str
+    mean_rank: float
+    mean_dsc: float
+    ranks: dict[str, float]
+
+
+def score_result(result: Path, labelled: LabelledCase) -> dict[Tracer, Scores]:
+    """Scores of one result folder against its case.
+
+    Parameters
+    ----------
+    result
+        OUT of ``deeppsma segment``.
+    labelled
+        The case with its truth.
+
+    Raises
+    ------
+    InputError
+        If a mask is missing, or not on its PET's grid.
+    """
+    out = {}
+    for tracer in Tracer:
+        found, truth = ImageFile(mask_path(result, tracer)), labelled.truths[tracer]
+        if not found.geometry.same_grid(truth.geometry):
+            raise InputError(found.path, "not on the truth's grid", "give the result of this very case")
+        pet = labelled.case.study(tracer).read_pet()
+        predicted, wanted = (file.read().voxels > 0 for file in (found, truth))
+        out[tracer] = score(predicted, wanted, pet.voxels, truth.geometry.voxel_volume_ml)
+    return out
+
+
+def agreement_picture(result: Path, labelled: LabelledCase) -> bytes:
+    """Both tracers' projections with the result's agreement outlined; see `deeppsma.picture.agreement`."""
+    from deeppsma.picture import agreement
+
+    case = labelled.case
+    return agreement(
+        {tracer: case.study(tracer).read_pet() for tracer in Tracer},
+        {tracer: ImageFile(mask_path(result, tracer)).read() for tracer in Tracer},
+        {tracer: labelled.truths[tracer].read() for tracer in Tracer},
+        case.thresholds,
+        f"{case.name}: agreed green, missed cyan, false magenta. Not for clinical use.",
+    )
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Mean with its interval, and median; the same values give the same interval.
+
+    Raises
+    ------
+    ValueError
+        If there are no values.
+    """
+    if not len(values):
+        raise ValueError("no cases to summarise")
+    array = np.asarray(values, dtype=float)
+    means = np.random.default_rng(0).choice(array, (_BOOTSTRAPS, len(array))).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Summary(float(array.mean()), float(low), float(high), float(np.median(array)))
+
+
+def rank(methods: Mapping[str, CohortScores]) -> list[Rank]:
+    """Methods from best to worst, as the challenge ranks.
+
+    Equal means share the mean of their ranks.
+    """
+    names = list(methods)
+    ranks: dict[str, dict[str, float]] = {name: {} for name in names}
+    for tracer in Tracer:
+        for figure, more_is_better in FIGURES.items():
+            means = np.array([np.mean(_values(methods[name][tracer], figure, size=True)) for name in names])
+            worth = means if more_is_better else -means
+            for name, own in zip(names, worth, strict=True):
+                place = 1 + float((worth > own).sum()) + 0.5 * float((worth == own).sum() - 1)
+                ranks[name][f"{tracer}.{figure}"] = place
+    placed = [
+        Rank(name, float(np.mean(list(ranks[name].values()))), _mean_dsc(methods[name]), ranks[name]) for name in names
+    ]
+    return sorted(placed, key=lambda each: (each.mean_rank, -each.mean_dsc))
+
+
+def summary_table(methods: Mapping[str, CohortScores]) -> str:
+    """Markdown: per method and tracer the six figures' means, DSC with its interval, and lesions found."""
+    head = ["method", "tracer", f"{_TITLES[0]} mean (95 %)", "median", *_TITLES[1:], "lesions found", "false, per case"]
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    for name, by_tracer in methods.items():
+        for tracer in Tracer:
+            scores = by_tracer[tracer]
+            dsc = summary(_values(scores, "dsc"))
+            cells = [name, tracer.upper(), f"{dsc.mean:.3f} ({dsc.low:.3f} to {dsc.high:.3f})", f"{dsc.median:.3f}"]
+            for figure, digits in zip(list(FIGURES)[1:], (3, 1, 1, 1, 1), strict=True):
+                cells.append(f"{np.mean(_values(scores, figure)):.{digits}f}")
+            lesions, found = sum(s.lesions for s in scores), sum(s.lesions_found for s in scores)
+            cells.append(f"{found} of {lesions}")
+            cells.append(f"{np.mean([s.false_lesions for s in scores]):.1f}")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def rank_table(ranks: Sequence[Rank]) -> str:
+    """Markdown: methods from best to worst."""
+    lines = ["| method | mean rank | mean DSC |", "| --- | ---: | ---: |"]
+    lines += [f"| {each.method} | {each.mean_rank:.2f} | {each.mean_dsc:.3f} |" for each in ranks]
+    return "\n".join(lines)
+
+
+def csv_table(methods: Mapping[str, CohortScores], cases: Sequence[str]) -> str:
+    """CSV: one row per method, case and tracer, all scores."""
+    out = io.StringIO()
+    columns = [field.name for field in fields(Scores)]
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["method", "case", "tracer", *columns])
+    for name, by_tracer in methods.items():
+        for number, case in enumerate(cases):
+            for tracer in Tracer:
+                values = asdict(by_tracer[tracer][number])
+                row = [f"{v:.6g}" if isinstance(v, float) else v for v in (values[column] for column in columns)]
+                writer.writerow([name, case, tracer.value, *row])
+    return out.getvalue()
+
+
+def _values(scores: Sequence[Scores], figure: str, size: bool = False) -> list[float]:
+    values = [float(getattr(each, figure)) for each in scores]
+    return [abs(value) for value in values] if size else values
+
+
+def _mean_dsc(by_tracer: CohortScores) -> float:
+    return float(np.mean([each.dsc for tracer in Tracer for each in by_tracer[tracer]]))
