@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from deeppsma._version import __version__
 from deeppsma.job import Job, guarded, run_job
@@ -45,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipes(commands)
     _add_score(commands)
     _add_train(commands)
+    _add_crossval(commands)
     return parser
 
 
@@ -188,36 +188,24 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _score(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from deeppsma.cohort import cohort_folders, load_labelled, truth_case
     from deeppsma.errors import ConfigurationError
-    from deeppsma.scoring import agreement_picture, csv_table, rank, rank_table, score_result, summary_table
-    from deeppsma.tracer import Tracer
+    from deeppsma.scoring import (
+        agreement_picture,
+        case_lines,
+        csv_table,
+        rank,
+        rank_table,
+        score_results,
+        summary_table,
+    )
 
     single = truth_case(options.truth)
     if options.picture is not None and (single is None or len(options.results) > 1):
         raise ConfigurationError("--picture", "a cohort, or several results", "give one result and its case")
     folders = [single] if single is not None else cohort_folders(options.truth)
-    methods: dict[str, dict[Tracer, list[Any]]] = {str(r): {t: [] for t in Tracer} for r in options.results}
-    for folder in tqdm(folders, desc="cases", disable=None if len(folders) > 1 else True):
-        labelled = load_labelled(folder)
-        for result in options.results:
-            scores = score_result(result if single is not None else result / folder.name, labelled)
-            for tracer in Tracer:
-                methods[str(result)][tracer].append(scores[tracer])
-    if len(folders) == 1:
-        for result, by_tracer in methods.items():
-            for tracer in Tracer:
-                (s,) = by_tracer[tracer]
-                print(
-                    f"{result}: {tracer.upper()}: DSC {s.dsc:.3f}, surface DSC {s.surface_dsc:.3f}, "
-                    f"FPV {s.fpv_ml:.2f} ml, FNV {s.fnv_ml:.2f} ml, volume {s.volume_error_percent:+.1f} %, "
-                    f"SUVmean {s.suv_mean_error_percent:+.1f} %, lesions {s.lesions_found} of {s.lesions}, "
-                    f"{s.false_lesions} false"
-                )
-    else:
-        print(summary_table(methods))
+    methods = score_results(options.results, folders, one_case=single is not None)
+    print(case_lines(methods) if len(folders) == 1 else summary_table(methods))
     if len(methods) > 1:
         print(f"\n{rank_table(rank(methods))}")
     if options.picture is not None:
@@ -245,6 +233,10 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument(
         "--from", dest="start", default="", metavar="MEMBER", help="go on from shipped weights, or a folder's"
     )
+    command.add_argument("--fold", type=int, metavar="K", help="leave out the cases that this fold holds out")
+    command.add_argument(
+        "--folds", type=Path, metavar="FILE", help="which cases; 'deeppsma crossval' writes such a file"
+    )
     command.set_defaults(run=_train)
 
 
@@ -262,6 +254,44 @@ def _train(options: argparse.Namespace) -> None:
         options.resume,
         options.describe,
         options.start,
+        options.fold,
+        options.folds,
     )
     member = run_training(request)
     print(member.folder)
+
+
+def _add_crossval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "crossval",
+        help="train and score all folds",
+        description="Draws the folds once (OUT/folds.json), trains those that are missing, scores each on the cases "
+        "that it has not seen, and writes OUT/crossval.md and OUT/crossval.csv. An interrupted run goes on where it "
+        "stopped.",
+    )
+    command.add_argument("data", type=Path, metavar="DATA", help="folder of train_XXXX cases")
+    command.add_argument("out", type=Path, metavar="OUT", help="folds, their runs and members, tables")
+    command.add_argument("--folds", type=int, default=5, help="how many (default 5)")
+    command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"to score with (default {DEFAULT_RECIPE})")
+    command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
+    command.add_argument("--steps", type=int, help="instead of the settings' own number")
+    command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
+    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    command.add_argument("--from", dest="start", default="", metavar="MEMBER", help="go on from weights")
+    command.set_defaults(run=_crossval)
+
+
+def _crossval(options: argparse.Namespace) -> None:
+    from deeppsma.training.command import TrainRequest
+    from deeppsma.training.crossval import CrossvalRequest, run_crossval
+
+    train = TrainRequest(
+        options.data,
+        options.out,
+        settings=options.settings,
+        steps=options.steps,
+        seed=options.seed,
+        device=options.device,
+        start=options.start,
+    )
+    print(run_crossval(CrossvalRequest(train, options.recipe, options.folds)))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppsma.cohort import LabelledCase
+from deeppsma.cohort import LabelledCase, load_labelled
 from deeppsma.errors import InputError
 from deeppsma.images import ImageFile
 from deeppsma.masks import mask_path
@@ -89,6 +89,45 @@ def score_result(result: Path, labelled: LabelledCase) -> dict[Tracer, Scores]:
         predicted, wanted = (file.read().voxels > 0 for file in (found, truth))
         out[tracer] = score(predicted, wanted, pet.voxels, truth.geometry.voxel_volume_ml)
     return out
+
+
+def score_results(results: Sequence[Path], folders: Sequence[Path], one_case: bool) -> dict[str, CohortScores]:
+    """Scores of methods, by the names of their result folders.
+
+    Parameters
+    ----------
+    results
+        Per method: OUT of ``deeppsma segment``, or a folder of such folders
+        with the cases' names.
+    folders
+        Cases with truth.
+    one_case
+        Whether the results are of the one case in ``folders``.
+    """
+    from tqdm import tqdm
+
+    methods: dict[str, dict[Tracer, list[Scores]]] = {str(result): {t: [] for t in Tracer} for result in results}
+    for folder in tqdm(folders, desc="cases", disable=True if one_case else None):
+        labelled = load_labelled(folder)
+        for result in results:
+            for tracer, scores in score_result(result if one_case else result / folder.name, labelled).items():
+                methods[str(result)][tracer].append(scores)
+    return dict(methods)
+
+
+def case_lines(methods: Mapping[str, CohortScores]) -> str:
+    """One line per method and tracer of a single case."""
+    lines = []
+    for name, by_tracer in methods.items():
+        for tracer in Tracer:
+            (s,) = by_tracer[tracer]
+            lines.append(
+                f"{name}: {tracer.upper()}: DSC {s.dsc:.3f}, surface DSC {s.surface_dsc:.3f}, "
+                f"FPV {s.fpv_ml:.2f} ml, FNV {s.fnv_ml:.2f} ml, volume {s.volume_error_percent:+.1f} %, "
+                f"SUVmean {s.suv_mean_error_percent:+.1f} %, lesions {s.lesions_found} of {s.lesions}, "
+                f"{s.false_lesions} false"
+            )
+    return "\n".join(lines)
 
 
 def agreement_picture(result: Path, labelled: LabelledCase) -> bytes:

@@ -31,7 +31,7 @@ def keep_signals():
 
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["segment", "phantom", "survey", "recipes", "score", "train"]
+COMMANDS = ["segment", "phantom", "survey", "recipes", "score", "train", "crossval"]
 
 
 def deeppsma(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deeppsma.compute import plan_compute
-from deeppsma.errors import ConfigurationError
+from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.network import NetworkConfig
 from deeppsma.resources import read_toml
 from deeppsma.training.config import TrainingConfig
+from deeppsma.training.folds import Folds
 from deeppsma.training.loop import CHECKPOINT_NAME, TrainingRun, train, training_precision
 from deeppsma.training.samples import cached_samples, case_folders
 from deeppsma.weights import Member, WeightsStore, read_member, write_member
@@ -33,6 +34,9 @@ class TrainRequest:
     resume: bool = False
     describe: str = ""
     start: str = ""
+    fold: int | None = None
+    folds: Path | None = None
+    samples: Path | None = None
 
 
 def _check_place(request: TrainRequest) -> None:
@@ -41,6 +45,22 @@ def _check_place(request: TrainRequest) -> None:
     earlier = [p for p in (request.out / CHECKPOINT_NAME, request.out / request.name) if p.exists()]
     if earlier and not request.resume:
         raise ConfigurationError(earlier[0], "an earlier training is there", "add --resume, or choose another folder")
+
+
+def _of_fold(request: TrainRequest, folders: list[Path]) -> list[Path]:
+    """The cases that a fold trains on; all of them without one."""
+    if request.fold is None:
+        return folders
+    if request.folds is None:
+        raise ConfigurationError("--fold", "no file of folds", "give --folds; 'deeppsma crossval' writes one")
+    folds = Folds.read(request.folds)
+    if folds.names != sorted(folder.name for folder in folders):
+        raise InputError(request.folds, "folds of other cases", f"give the folds of {request.data}")
+    try:
+        wanted = set(folds.trained_on(request.fold))
+    except ValueError as error:
+        raise ConfigurationError("--fold", str(error), "choose one of them") from None
+    return [folder for folder in folders if folder.name in wanted]
 
 
 def _start(wanted: str) -> Member | None:
@@ -90,8 +110,8 @@ def run_training(request: TrainRequest) -> Member:
             config = replace(config, steps=request.steps)
         except ValueError as error:
             raise ConfigurationError("--steps", str(error), "give 1 or more") from None
-    folders = case_folders(request.data)
-    cached = cached_samples(folders, network, request.out / "samples")
+    folders = _of_fold(request, case_folders(request.data))
+    cached = cached_samples(folders, network, request.samples or request.out / "samples")
     samples = [path for paths in tqdm(cached, total=len(folders), desc="samples", disable=None) for path in paths]
     plan, fallback = plan_compute(request.device)
     if fallback:
@@ -111,6 +131,7 @@ def run_training(request: TrainRequest) -> Member:
         "cases": len(folders),
         "samples": len(samples),
         "settings": asdict(config),
+        "fold": request.fold,
         "seed": request.seed,
         "start": {"name": start.name, "sha256": start.sha256, "data": start.trained_on} if start else None,
         "hours": round((time.monotonic() - began) / 3600, 2),
