@@ -277,7 +277,9 @@ def _add_crossval(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("--steps", type=int, help="instead of the settings' own number")
     command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
     command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
-    command.add_argument("--from", dest="start", default="", metavar="MEMBER", help="go on from weights")
+    command.add_argument(
+        "--from", dest="start", default="", metavar="MEMBER", help="go on from weights that have not seen DATA"
+    )
     command.set_defaults(run=_crossval)
 
 

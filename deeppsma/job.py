@@ -122,15 +122,11 @@ def _bar(total: int) -> Callable[[], None]:
 
 
 def _picture(folder: Path, case: Case, result: Segmentation) -> bytes:
-    from deeppsma.picture import overview
-
-    # A picture travels alone: what the phantom made must say so on its face.
-    cards = [place / "patient.json" for place in (folder, folder.resolve().parent)]
-    kind = "SYNTHETIC PATIENT, " if any(card.exists() for card in cards) else ""
+    from deeppsma.picture import kind_of_patient, overview
 
     return overview(
         {tracer: case.study(tracer).read_pet() for tracer in Tracer},
         result.masks,
         case.thresholds,
-        note=f"{kind}{case.name}, recipe {result.report['recipe']['name']}. {NOTICE}",
+        note=f"{kind_of_patient(folder)}{case.name}, recipe {result.report['recipe']['name']}. {NOTICE}",
     )

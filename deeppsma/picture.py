@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,12 @@ _BLUE: Colour = (31, 119, 180)
 #: The report's figure 1: what both call disease, what only the truth does, what only the mask does.
 _GREEN, _CYAN, _MAGENTA = (20, 160, 40), (0, 185, 215), (225, 0, 200)
 _HEADER_PX, _GAP_PX = 44, 16
+
+
+def kind_of_patient(folder: Path) -> str:
+    """What a picture of a case must say on its face, for it travels alone: that the phantom made the patient."""
+    cards = [place / "patient.json" for place in (folder, folder.resolve().parent)]
+    return "SYNTHETIC PATIENT, " if any(card.exists() for card in cards) else ""
 
 
 def overview(

@@ -20,6 +20,7 @@ from deeppsma.images import ImageFile
 from deeppsma.masks import mask_path
 from deeppsma.metrics import Scores, score
 from deeppsma.tracer import Tracer
+from deeppsma.weights import NOTICE
 
 #: The challenge's figures, and whether more is better; of signed errors the size counts.
 FIGURES = {
@@ -106,6 +107,7 @@ def score_results(results: Sequence[Path], folders: Sequence[Path], one_case: bo
     """
     from tqdm import tqdm
 
+    results = list(dict.fromkeys(results))  # the same one twice is one method
     methods: dict[str, dict[Tracer, list[Scores]]] = {str(result): {t: [] for t in Tracer} for result in results}
     for folder in tqdm(folders, desc="cases", disable=True if one_case else None):
         labelled = load_labelled(folder)
@@ -132,7 +134,7 @@ def case_lines(methods: Mapping[str, CohortScores]) -> str:
 
 def agreement_picture(result: Path, labelled: LabelledCase) -> bytes:
     """Both tracers' projections with the result's agreement outlined; see `deeppsma.picture.agreement`."""
-    from deeppsma.picture import agreement
+    from deeppsma.picture import agreement, kind_of_patient
 
     case = labelled.case
     return agreement(
@@ -140,7 +142,7 @@ def agreement_picture(result: Path, labelled: LabelledCase) -> bytes:
         {tracer: ImageFile(mask_path(result, tracer)).read() for tracer in Tracer},
         {tracer: labelled.truths[tracer].read() for tracer in Tracer},
         case.thresholds,
-        f"{case.name}: agreed green, missed cyan, false magenta. Not for clinical use.",
+        f"{kind_of_patient(labelled.folder)}{case.name}: agreed green, missed cyan, false magenta. {NOTICE}",
     )
 
 

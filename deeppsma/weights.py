@@ -55,8 +55,9 @@ class Member:
 
     @property
     def trained_on(self) -> str:
-        """One line for reports: what the weights have seen."""
-        return str(self.training.get("data", "unknown data"))
+        """One line for reports: what the weights have seen, those that they started from included."""
+        data, start = str(self.training.get("data", "unknown data")), self.training.get("start")
+        return f"{data}, going on from {start['name']} ({start['data']})" if isinstance(start, dict) else data
 
     def load(self) -> torch.nn.Module:
         """Network with these weights, on the CPU, ready to infer.

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from deeppsma.cli import main
 from deeppsma.errors import InputError
 from deeppsma.phantom.cohort import write_patient
+from deeppsma.recipe import load_recipe
 from deeppsma.training import command, crossval
 from deeppsma.training.folds import Folds
 from test.phantom.small import small_patient
@@ -82,6 +84,19 @@ def test_folds_are_trained_and_scored_on_what_they_have_not_seen(cohort, tmp_pat
     assert capsys.readouterr().out == out
     assert main([*arguments[:4], "3", *arguments[5:]]) == 2
     assert "folds of other cases" in capsys.readouterr().err
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "another request was begun here (other seed)" in capsys.readouterr().err
+    (tmp_path / "cv/fold_0/scores.json").write_text('{"of": ')  # cut off: scored anew
+    with pytest.raises(pytest.fail.Exception):
+        main(arguments)
+
+
+def test_a_recipe_that_the_folds_cannot_fill_is_refused_at_once(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(crossval, "run_training", lambda request: pytest.fail("trained"))
+    assert main(["crossval", str(cohort), str(tmp_path / "cv"), "--recipe", "nonsense"]) == 5
+    monkeypatch.setattr(crossval, "load_recipe", lambda name: replace(load_recipe("single"), members=("other",)))
+    assert main(["crossval", str(cohort), str(tmp_path / "cv")]) == 5
+    assert "asks for other" in capsys.readouterr().err
 
 
 def test_more_folds_than_cases_are_refused(cohort, tmp_path, capsys):
@@ -100,3 +115,10 @@ def test_a_fold_needs_its_file(cohort, tmp_path, monkeypatch, capsys, more, said
     more = [str(tmp_path / m) if m.isupper() else m for m in more]
     assert main(["train", str(cohort), str(tmp_path / "run"), "--fold", "7", *more]) != 0
     assert said in capsys.readouterr().err
+
+
+def test_folds_without_a_fold_are_refused(cohort, tmp_path, monkeypatch, capsys):
+    Folds.draw(["train_0003", "train_0004"], 2).write(tmp_path / "folds.json")
+    arguments = ["train", str(cohort), str(tmp_path / "run"), "--folds", str(tmp_path / "folds.json")]
+    assert main(arguments) == 5
+    assert "no fold chosen" in capsys.readouterr().err

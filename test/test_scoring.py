@@ -70,6 +70,12 @@ def test_a_cohort_is_scored_and_methods_are_ranked(cohort, tmp_path, capsys):
     assert {row["dsc"] for row in rows if row["method"].endswith("perfect")} == {"1"}
 
 
+def test_the_same_result_twice_is_one_method(cohort, capsys):
+    result = str(cohort / "perfect/case_3")
+    assert main(["score", result, result, str(cohort / "cohort/case_3")]) == 0
+    assert capsys.readouterr().out.count("PSMA: DSC 1.000") == 1
+
+
 def test_one_case_is_scored_by_any_of_its_folders(cohort, capsys):
     for truth in ("case_3", "case_3/truth"):
         assert main(["score", str(cohort / "perfect/case_3"), str(cohort / "cohort" / truth)]) == 0

@@ -105,7 +105,9 @@ def trivial_line(cases: Sequence[CaseFigures]) -> str:
     for tracer in Tracer:
         dsc = np.array([case.studies[tracer].trivial_dsc for case in cases])
         parts.append(f"{tracer.upper()} mean {dsc.mean():.3f}, median {np.median(dsc):.3f}, highest {dsc.max():.3f}")
-    return f"DSC of the trivial answer (hot voxels outside kidneys, liver, bladder): {'; '.join(parts)}"
+    without = sum(not study.has_organs for case in cases for study in case.studies.values())
+    note = f" ({without} studies have no organ map: nothing was left out there)" if without else ""
+    return f"DSC of the trivial answer (hot voxels outside kidneys, liver, bladder){note}: {'; '.join(parts)}"
 
 
 def _figures(cases: Sequence[CaseFigures]) -> Iterator[tuple[str, tuple[float, int]]]:
@@ -113,10 +115,10 @@ def _figures(cases: Sequence[CaseFigures]) -> Iterator[tuple[str, tuple[float, i
     for tracer in Tracer:
         studies = [case.studies[tracer] for case in cases]
         for name, value in pooled([s.ratios for s in studies], RATIO_EDGES).items():
-            yield f"pet.{tracer}.{name}", (value, len(cases))
+            yield f"pet.{tracer}.{name}", (value, sum(bool(s.ratios.any()) for s in studies))
         yield f"pet.{tracer}.max", (max(s.highest_ratio for s in studies), len(cases))
         for name, value in pooled([s.hounsfield for s in studies], HU_EDGES).items():
-            yield f"ct.{tracer}.{name}", (value, len(cases))
+            yield f"ct.{tracer}.{name}", (value, sum(bool(s.hounsfield.any()) for s in studies))
         common = [np.allclose(s.spacing_zyx, _MOST_COMMON_SPACING, atol=0.01) for s in studies]
         yield f"grid.{tracer}.most_common", (float(np.mean(common)), len(cases))
         volumes = np.array([s.disease_ml for s in studies])
@@ -128,8 +130,13 @@ def _figures(cases: Sequence[CaseFigures]) -> Iterator[tuple[str, tuple[float, i
             if seen:
                 values = [getattr(s, f"disease_{name}") for s in seen]
                 yield f"disease.{tracer}.{name}.median", (float(np.median(values)), len(seen))
-        yield f"noise.{tracer}", (float(np.nanmedian([s.liver_cov for s in studies])), len(cases))
-    yield from _from_cards([case.card for case in cases if case.card])
+        noise = [s.liver_cov for s in studies if np.isfinite(s.liver_cov)]
+        if noise:
+            yield f"noise.{tracer}", (float(np.median(noise)), len(noise))
+    cards = [case.card for case in cases if case.card]
+    if not cards:
+        return  # what follows is of synthetic patients and of their scanners
+    yield from _from_cards(cards)
     for maker, scanner in (("ge", "ge-3.27-192"), ("siemens", "siemens-4-200")):
         for diameter in _SPHERES_MM:
             chosen = next(s for s in SCANNERS if s.name == scanner)
@@ -138,8 +145,6 @@ def _figures(cases: Sequence[CaseFigures]) -> Iterator[tuple[str, tuple[float, i
 
 def _from_cards(cards: Sequence[dict[str, Any]]) -> Iterator[tuple[str, tuple[float, int]]]:
     """What only a synthetic patient's card knows."""
-    if not cards:
-        return
     for ligand in RADIOLIGANDS:
         imaged = [s["imaged_suv"] for c in cards for s in c["sessions"].values() if s["radioligand"] == ligand.name]
         for tissue in sorted({name for tissues in imaged for name in tissues}):

@@ -141,7 +141,10 @@ def add_density(hounsfield: NDArray[np.float32], frame: Frame, focus: Focus, bon
 
 
 def with_volume(focus: Focus, frame: Frame, bone: NDArray[np.bool_]) -> Focus:
-    """The focus with the volume that it fills in this man, ml; ``bone`` as in `affected`."""
+    """The focus with the volume that it fills in this man, ml; ``bone`` as in `affected`.
+
+    Where its shapes overlap, they count twice.
+    """
     voxels = sum(int(affected(frame, focus, shape, bone)[1].sum()) for shape in focus.shapes)
     return replace(focus, volume_ml=voxels * frame.geometry.voxel_volume_ml)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deeppsma.cohort import load_labelled
 from deeppsma.images import Volume
-from deeppsma.picture import BLACK_AT_THRESHOLDS, RED, projection
+from deeppsma.picture import BLACK_AT_THRESHOLDS, RED, kind_of_patient, projection
 from deeppsma.tracer import Tracer
 
 _PER_ROW, _GAP_PX, _TITLE_PX = 5, 6, 16
@@ -49,10 +49,11 @@ def gallery(folders: Sequence[Path]) -> bytes:
             panel = projection(study.read_pet(), [(truth, RED)], black, _PIXEL_MM)
             volumes.append(f"{float((truth.voxels > 0).sum()) * truth.geometry.voxel_volume_ml:.0f}")
             # Centred from side to side; thighs are cut before heads.
-            aside = (panel.width - _PANEL_PX[0]) // 2
-            panel = panel.crop((aside, 0, aside + _PANEL_PX[0], min(panel.height, _PANEL_PX[1])))
-            page.paste(panel, (left + place * (_PANEL_PX[0] + _GAP_PX), top + _TITLE_PX))
-        draw.text((left + 2, top + 2), f"{folder.name}: PSMA {volumes[0]} ml, FDG {volumes[1]} ml", fill="black")
+            framed = Image.new("RGB", _PANEL_PX, "white")
+            framed.paste(panel, ((_PANEL_PX[0] - panel.width) // 2, 0))
+            page.paste(framed, (left + place * (_PANEL_PX[0] + _GAP_PX), top + _TITLE_PX))
+        kind = "synthetic " if kind_of_patient(folder) else ""
+        draw.text((left + 2, top + 2), f"{kind}{folder.name}: PSMA {volumes[0]} ml, FDG {volumes[1]} ml", fill="black")
     out = io.BytesIO()
     page.save(out, "PNG", optimize=True)
     return out.getvalue()

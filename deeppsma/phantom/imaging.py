@@ -26,7 +26,7 @@ _FWHM_PER_SIGMA = 2.3548
 LESION_SHARE = 0.4
 #: Nobody outlines less than this.
 SMALLEST_OUTLINE_ML = 0.06
-#: Activity (SUV) from which scatter correction may fail around urine, and how far its halo reaches.
+#: Activity (SUV) from which scatter correction may fail around it, and how far its halo reaches.
 _HALO_SUV, _HALO_FWHM_MM = 25.0, 70.0
 
 
@@ -41,7 +41,8 @@ class PetScan:
     truth
         [z, y, x] bool: voxels at or above the threshold that are disease.
     threshold_suv
-        3 for PSMA; mean + 2 SD of the imaged liver for FDG.
+        3 for PSMA; for FDG mean + 2 SD of the imaged liver, at least 1.5, or
+        3 where no liver is in view.
     geometry
         Grid of both.
     """
@@ -65,8 +66,8 @@ class Exposure:
     liver_cov
         Noise in the liver, mid-bed.
     halo
-        Strength of a cold halo around hot urine, from failed scatter
-        correction; 0 for none.
+        Strength of a cold halo around very hot uptake (urine above all), from
+        failed scatter correction; 0 for none.
     """
 
     scanner: Scanner
@@ -202,7 +203,7 @@ def _well_inside(mask: NDArray[np.bool_], scene_geometry: Geometry, exposure: Ex
 
 
 def _halo(suv: NDArray[np.float32], exposure: Exposure) -> NDArray[np.float32]:
-    """Factor below 1 around very hot urine: too much scatter was subtracted there."""
+    """Factor below 1 around very hot uptake: too much scatter was subtracted there."""
     shade = np.ones(suv.shape, dtype=np.float32)
     hot = Box.around_mask(suv > _HALO_SUV)
     if hot is None:

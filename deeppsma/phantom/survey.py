@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -16,8 +15,11 @@ from numpy.typing import NDArray
 from deeppsma import organs
 from deeppsma.case import Study
 from deeppsma.cohort import cohort_folders, load_labelled
+from deeppsma.errors import InputError
 from deeppsma.images import Volume
+from deeppsma.jsonfile import read_json
 from deeppsma.metrics import dice
+from deeppsma.phantom.card import PHANTOM_VERSION
 from deeppsma.phantom.cohort import CARD_NAME, prepare_worker
 from deeppsma.resampling import resample
 from deeppsma.tracer import Tracer
@@ -28,6 +30,8 @@ RATIO_EDGES = np.geomspace(1, 2000, 4001)
 #: Bins of CT numbers: whole HU.
 HU_EDGES = np.arange(-1024.5, 3072.5)
 _CLEAR_OF_EDGES_MM = 15.0
+#: What scanners write where they saw nothing.
+_UNSEEN_HU = -1024
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class StudyFigures:
         disease; NaN without a liver.
     trivial_dsc
         DSC of `deeppsma.trivial.trivial_answer`.
+    has_organs
+        Whether there is an organ map.
     """
 
     ratios: NDArray[np.float64]
@@ -61,6 +67,7 @@ class StudyFigures:
     disease_suv_max: float
     liver_cov: float
     trivial_dsc: float
+    has_organs: bool
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,15 @@ def measured(folder: Path) -> CaseFigures:
     labelled = load_labelled(folder)
     studies = {t: _study_figures(labelled.case.study(t), labelled.truths[t].read()) for t in Tracer}
     card = folder / CARD_NAME
-    return CaseFigures(folder.name, studies, json.loads(card.read_text(encoding="utf-8")) if card.exists() else {})
+    return CaseFigures(folder.name, studies, _read_card(card) if card.exists() else {})
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    remedy = "remove the card, or make the patient again"
+    card = read_json(path, remedy)
+    if not isinstance(card, dict) or card.get("made_with", {}).get("phantom") != PHANTOM_VERSION:
+        raise InputError(path, f"no card of a patient of this version ({PHANTOM_VERSION})", remedy)
+    return card
 
 
 def _study_figures(study: Study, truth_mask: Volume) -> StudyFigures:
@@ -116,7 +131,13 @@ def _study_figures(study: Study, truth_mask: Volume) -> StudyFigures:
     hounsfield = np.zeros(0)
     if study.ct is not None:
         ct = study.ct.read()
-        hounsfield = ct.voxels[hot] if ct.geometry.same_grid(pet.geometry) else resample(ct, pet.geometry)[hot]
+        if ct.geometry.same_grid(pet.geometry):
+            hounsfield = ct.voxels[hot]
+        else:
+            # A CT may see less than the PET: what lies outside it has no density.
+            there = Volume(np.ones(ct.geometry.shape_zyx, dtype=np.uint8), ct.geometry)
+            hounsfield = resample(ct, pet.geometry)[hot & (resample(there, pet.geometry, labels=True) > 0)]
+        hounsfield = hounsfield[hounsfield > _UNSEEN_HU]
     diseased = pet.voxels[truth]
     return StudyFigures(
         _shares(ratios, RATIO_EDGES),
@@ -128,6 +149,7 @@ def _study_figures(study: Study, truth_mask: Volume) -> StudyFigures:
         float(diseased.max()) if diseased.size else 0.0,
         _liver_cov(pet, labels, truth),
         dice(trivial_answer(pet, study.threshold_suv, labels), truth),
+        labels is not None,
     )
 
 

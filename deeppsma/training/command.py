@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from deeppsma.network import NetworkConfig
 from deeppsma.resources import read_toml
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.folds import Folds
-from deeppsma.training.loop import CHECKPOINT_NAME, TrainingRun, train, training_precision
+from deeppsma.training.loop import CHECKPOINT_NAME, CURVE_NAME, TrainingRun, hours_of, train, training_precision
 from deeppsma.training.samples import cached_samples, case_folders
 from deeppsma.weights import Member, WeightsStore, read_member, write_member
 
@@ -50,6 +49,8 @@ def _check_place(request: TrainRequest) -> None:
 def _of_fold(request: TrainRequest, folders: list[Path]) -> list[Path]:
     """The cases that a fold trains on; all of them without one."""
     if request.fold is None:
+        if request.folds is not None:
+            raise ConfigurationError("--folds", "no fold chosen", "give --fold, too")
         return folders
     if request.folds is None:
         raise ConfigurationError("--fold", "no file of folds", "give --folds; 'deeppsma crossval' writes one")
@@ -104,6 +105,7 @@ def load_network(name: str) -> NetworkConfig:
 def run_training(request: TrainRequest) -> Member:
     """Train and freeze a member in ``request.out / request.name``."""
     _check_place(request)
+    start = _start(request.start)
     network, config = load_settings(request.settings)
     if request.steps is not None:
         try:
@@ -116,9 +118,7 @@ def run_training(request: TrainRequest) -> Member:
     plan, fallback = plan_compute(request.device)
     if fallback:
         print(f"note: {fallback}", file=sys.stderr)
-    start = _start(request.start)
     run = TrainingRun(samples, network, config, request.out, request.seed, plan.device, start=start)
-    began = time.monotonic()
     with tqdm(total=config.steps, desc="steps", disable=None) as bar:
 
         def on_step(step: int, loss: float) -> None:
@@ -134,7 +134,7 @@ def run_training(request: TrainRequest) -> Member:
         "fold": request.fold,
         "seed": request.seed,
         "start": {"name": start.name, "sha256": start.sha256, "data": start.trained_on} if start else None,
-        "hours": round((time.monotonic() - began) / 3600, 2),
+        "hours": round(hours_of(request.out / CURVE_NAME), 2),
         "device": replace(plan, precision=training_precision(plan.device)).description,
         "fallbacks": [fallback] if fallback else [],
     }

@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from deeppsma.cohort import load_labelled
 from deeppsma.errors import ConfigurationError, InputError
+from deeppsma.jsonfile import read_json
 from deeppsma.metrics import Scores, score
 from deeppsma.recipe import load_recipe
 from deeppsma.scoring import csv_table, summary_table
@@ -18,10 +20,11 @@ from deeppsma.segment import segment
 from deeppsma.tracer import Tracer
 from deeppsma.training.command import TrainRequest, run_training
 from deeppsma.training.folds import Folds
-from deeppsma.training.samples import case_folders
-from deeppsma.weights import MANIFEST_NAME, WeightsStore
+from deeppsma.training.samples import case_folders, fingerprint
+from deeppsma.weights import ALL_MEMBERS, MANIFEST_NAME, WeightsStore
 
-FOLDS_NAME, SCORES_NAME, TABLE_NAME, CSV_NAME = "folds.json", "scores.json", "crossval.md", "crossval.csv"
+FOLDS_NAME, REQUEST_NAME, SCORES_NAME = "folds.json", "request.json", "scores.json"
+TABLE_NAME, CSV_NAME = "crossval.md", "crossval.csv"
 
 _ByTracer = dict[Tracer, list[Scores]]
 
@@ -45,8 +48,10 @@ def run_crossval(request: CrossvalRequest) -> str:
     scored again: an interrupted run goes on where it stopped.
     """
     out, data = request.train.out, request.train.data
+    _check_recipe(request)
     folders = {folder.name: folder for folder in case_folders(data)}
     folds = _folds(out / FOLDS_NAME, list(folders), request.folds)
+    _check_request(request, list(folders.values()))
     methods: dict[str, _ByTracer] = {}
     for number in range(len(folds.held_out)):
         place = out / f"fold_{number}"
@@ -81,15 +86,45 @@ def _folds(path: Path, names: Sequence[str], count: int) -> Folds:
     return folds
 
 
+def _check_recipe(request: CrossvalRequest) -> None:
+    recipe = load_recipe(request.recipe)
+    if recipe.members not in ((ALL_MEMBERS,), (request.train.name,)):
+        found = f"asks for {', '.join(recipe.members)}, and the folds are named {request.train.name}"
+        raise ConfigurationError(f"recipe {request.recipe}", found, "choose a recipe of this one member")
+
+
+def _check_request(request: CrossvalRequest, folders: Sequence[Path]) -> None:
+    """Folds of one table are of one training: refuse a folder that another request has begun."""
+    train = request.train
+    asked = {
+        "settings": train.settings,
+        "steps": train.steps,
+        "seed": train.seed,
+        "start": train.start,
+        "cases": {folder.name: fingerprint(folder) for folder in folders},
+    }
+    path = train.out / REQUEST_NAME
+    if not path.exists():
+        path.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
+        return
+    begun = read_json(path, "choose another folder")
+    differs = [key for key, value in asked.items() if begun.get(key) != value]
+    if differs:
+        raise InputError(path, f"another request was begun here (other {', '.join(differs)})", "choose another folder")
+
+
 def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> _ByTracer:
     """Scores of the held-out cases, kept beside the member that they are of."""
     store, recipe = WeightsStore((place,)), load_recipe(request.recipe)
-    of = {"recipe": request.recipe, "sha256": [member.sha256 for member in store.choose(recipe.members)]}
-    kept = place / SCORES_NAME
-    if kept.exists():
-        content = json.loads(kept.read_text(encoding="utf-8"))
-        if content["of"] == of and content["cases"] == [folder.name for folder in held_out]:
-            return {tracer: [Scores(**each) for each in content["scores"][tracer.value]] for tracer in Tracer}
+    of = {
+        "recipe": asdict(recipe),
+        "sha256": [member.sha256 for member in store.choose(recipe.members)],
+        "cases": {folder.name: fingerprint(folder) for folder in held_out},
+    }
+    of = json.loads(json.dumps(of))  # as it will be read back
+    kept = _kept(place / SCORES_NAME, of)
+    if kept is not None:
+        return kept
     scores: _ByTracer = {tracer: [] for tracer in Tracer}
     for folder in tqdm(held_out, desc=f"score {place.name}", disable=None):
         labelled = load_labelled(folder)
@@ -98,10 +133,19 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
             pet, truth = labelled.case.study(tracer).read_pet(), labelled.truths[tracer].read()
             volume_ml = truth.geometry.voxel_volume_ml
             scores[tracer].append(score(masks[tracer].voxels > 0, truth.voxels > 0, pet.voxels, volume_ml))
-    content = {
-        "of": of,
-        "cases": [folder.name for folder in held_out],
-        "scores": {tracer.value: [asdict(each) for each in scores[tracer]] for tracer in Tracer},
-    }
-    kept.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"of": of, "scores": {tracer.value: [asdict(each) for each in scores[tracer]] for tracer in Tracer}}
+    partial = place / f"{SCORES_NAME}.partial"
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(place / SCORES_NAME)
     return scores
+
+
+def _kept(path: Path, of: dict[str, Any]) -> _ByTracer | None:
+    """Scores of an earlier run, if they are of the same member, recipe and cases."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["of"] == of:
+            return {tracer: [Scores(**each) for each in content["scores"][tracer.value]] for tracer in Tracer}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or of another version: scored anew
+    return None

@@ -114,6 +114,12 @@ def train(
     return average
 
 
+def hours_of(curve: Path) -> float:
+    """Hours that the steps of a curve took, all stretches of a resumed run together."""
+    with curve.open(newline="", encoding="utf-8") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file)) / 3600
+
+
 def training_precision(device: str) -> str:
     """bfloat16, which needs no loss scaling; float32 on a GPU without it (T4)."""
     import torch

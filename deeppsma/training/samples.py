@@ -82,7 +82,7 @@ def cached_samples(folders: Iterable[Path], network: NetworkConfig, cache: Path)
     place = cache / digest
     place.mkdir(parents=True, exist_ok=True)
     for folder in folders:
-        stem = f"{folder.name}-{_fingerprint(folder)}"
+        stem = f"{folder.name}-{fingerprint(folder)}"
         done = place / f"{stem}.json"
         if not done.exists():
             names = []
@@ -94,7 +94,8 @@ def cached_samples(folders: Iterable[Path], network: NetworkConfig, cache: Path)
         yield [place / name for name in json.loads(done.read_text(encoding="utf-8"))]
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
+    """Stands for a case's place, and for the names, sizes and times of its files."""
     files = sorted(path for path in folder.resolve().rglob("*") if path.is_file())
     seen = [str(folder.resolve())]
     seen += [f"{path.relative_to(folder.resolve())} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]

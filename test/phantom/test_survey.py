@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeppsma.box import Box
 from deeppsma.cli import main
 from deeppsma.errors import InputError
+from deeppsma.images import Volume, write_image
+from deeppsma.organs import LIVER
 from deeppsma.phantom.cohort import write_patient
 from deeppsma.phantom.comparison import Figure, Row, compare, markdown, reference, trivial_line
 from deeppsma.phantom.gallery import gallery
@@ -36,8 +39,17 @@ def test_a_case_is_measured_as_by_hand(cohort):
         assert study.highest_ratio == pytest.approx(ratios.max(), rel=1e-5)
         assert pooled([study.hounsfield], HU_EDGES)["mean"] == pytest.approx(ct.voxels[hot].mean(), abs=0.6)
         assert study.disease_ml == pytest.approx(pet.truth.sum() * 0.512)
+        assert study.disease_suv_mean == pytest.approx(pet.suv[pet.truth].mean(), rel=1e-5)
+        assert study.disease_suv_max == pytest.approx(pet.suv[pet.truth].max())
         assert 0 <= study.trivial_dsc < 0.9
     assert figures.card["seed"] == 3
+
+
+def test_liver_noise_is_measured_where_the_map_has_a_liver(cohort):
+    study = measured(cohort / "case_4").studies[Tracer.PSMA]
+    session = small_patient(4, "pet").sessions[Tracer.PSMA]
+    assert (session.organ_labels == LIVER).any()
+    assert 0.03 < study.liver_cov < 0.6
 
 
 def test_cases_weigh_the_same_in_a_pool():
@@ -62,7 +74,7 @@ def test_the_table_holds_what_can_be_measured(cohort):
     without_cards = [type(case)(case.name, case.studies) for case in cases]
     fewer = {row.figure.key for row in compare(without_cards)}
     assert "pet.fdg.median" in fewer
-    assert not any(key.startswith("organ.") or key == "disease.lesions.median" for key in fewer)
+    assert not any(key.startswith(("organ.", "sphere.")) or key == "disease.lesions.median" for key in fewer)
     assert "DSC of the trivial answer" in trivial_line(cases)
 
 
@@ -116,6 +128,38 @@ def test_a_cohort_without_truth_is_refused(tmp_path):
     (tmp_path / "a/truth/fdg.mha").unlink()
     with pytest.raises(InputError, match=r"fdg\.mha"):
         measured(tmp_path / "a")
+
+
+@pytest.mark.parametrize("card", ["{", "[]", '{"seed": 1}', '{"made_with": {"phantom": 1}}'])
+def test_a_card_of_another_make_is_refused(tmp_path, card):
+    write_patient(small_patient(3), tmp_path / "a", "train")
+    (tmp_path / "a/patient.json").write_text(card)
+    with pytest.raises(InputError, match=r"patient\.json"):
+        measured(tmp_path / "a")
+
+
+def test_a_study_without_organs_or_ct_is_measured_as_far_as_it_goes(tmp_path):
+    write_patient(small_patient(3, "pet"), tmp_path / "a", "train")
+    for tracer in Tracer:
+        for name in ("CT", "totseg_24"):
+            (tmp_path / "a" / tracer.upper() / f"{name}.nii.gz").unlink()
+    figures = measured(tmp_path / "a")
+    assert not any(study.has_organs or study.hounsfield.any() for study in figures.studies.values())
+    keys = {row.figure.key for row in compare([figures])}
+    assert "pet.psma.mean" in keys
+    assert not any(key.startswith(("ct.", "noise.")) for key in keys)
+    assert "2 studies have no organ map" in trivial_line([figures])
+
+
+def test_what_a_ct_does_not_see_has_no_density(tmp_path):
+    """A CT of half the field, on a grid of its own: no zeros from outside it, and nothing that it left empty."""
+    write_patient(small_patient(3, "pet"), tmp_path / "a", "train")
+    session = small_patient(3, "pet").sessions[Tracer.PSMA]
+    half = Box((0, 0, 0), tuple(n // 2 for n in session.ct.geometry.shape_zyx))
+    cut = Volume(np.full(half.shape_zyx, 77, np.int16), session.ct.geometry.cropped(half))
+    write_image(cut, tmp_path / "a/PSMA/CT.nii.gz")
+    hounsfield = measured(tmp_path / "a").studies[Tracer.PSMA].hounsfield
+    assert hounsfield[77 + 1024] == pytest.approx(1)
 
 
 def test_truth_on_another_grid_is_refused(tmp_path):
