@@ -71,7 +71,7 @@ def test_folds_are_trained_and_scored_on_what_they_have_not_seen(cohort, tmp_pat
         assert manifest["training"]["fold"] == number
         assert manifest["training"]["cases"] == 1
         scored = json.loads((tmp_path / f"cv/fold_{number}/scores.json").read_text())
-        assert tuple(scored["cases"]) == folds.held_out[number]
+        assert tuple(scored["of"]["cases"]) == folds.held_out[number]
     assert len((tmp_path / "cv/crossval.csv").read_text().splitlines()) == 1 + 2 * 2
     assert (tmp_path / "cv/crossval.md").read_text().strip() in out
 
