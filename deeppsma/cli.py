@@ -134,16 +134,16 @@ def _survey(options: argparse.Namespace) -> None:
     from deeppsma.errors import ConfigurationError
     from deeppsma.phantom.comparison import compare, markdown, trivial_line
     from deeppsma.phantom.gallery import gallery
-    from deeppsma.phantom.survey import case_count, survey
+    from deeppsma.phantom.survey import survey
 
     if options.jobs < 1:
         raise ConfigurationError("--jobs", f"{options.jobs} processes", "give 1 or more")
-    total = case_count(options.cohort)
-    cases = list(tqdm(survey(options.cohort, options.jobs), total=total, desc="cases", disable=None))
+    folders = cohort_folders(options.cohort)
+    cases = list(tqdm(survey(options.cohort, options.jobs), total=len(folders), desc="cases", disable=None))
     print(markdown(compare(cases)))
     print(f"\n{trivial_line(cases)}")
     if options.picture is not None:
-        options.picture.write_bytes(gallery(cohort_folders(options.cohort)[:10]))
+        options.picture.write_bytes(gallery(folders[:10]))
 
 
 def _add_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -223,16 +223,10 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     command.add_argument("data", type=Path, metavar="DATA", help="folder of train_XXXX cases")
     command.add_argument("out", type=Path, metavar="OUT", help="samples, checkpoint, curve and the frozen member")
-    command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
     command.add_argument("--name", default="cds-compact", help="of the member (default cds-compact)")
-    command.add_argument("--steps", type=int, help="instead of the settings' own number")
-    command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
-    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
     command.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
     command.add_argument("--describe", default="", metavar="TEXT", help="what the data are, for the model card")
-    command.add_argument(
-        "--from", dest="start", default="", metavar="MEMBER", help="go on from shipped weights, or a folder's"
-    )
+    _add_training_options(command)
     command.add_argument("--fold", type=int, metavar="K", help="leave out the cases that this fold holds out")
     command.add_argument(
         "--folds", type=Path, metavar="FILE", help="which cases; 'deeppsma crossval' writes such a file"
@@ -261,6 +255,20 @@ def _train(options: argparse.Namespace) -> None:
     print(member.folder)
 
 
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
+    command.add_argument("--steps", type=int, help="instead of the settings' own number")
+    command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
+    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    command.add_argument(
+        "--from",
+        dest="start",
+        default="",
+        metavar="MEMBER",
+        help="go on from shipped weights, or a folder's; scores count only on cases that these have not seen",
+    )
+
+
 def _add_crossval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "crossval",
@@ -273,13 +281,7 @@ def _add_crossval(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("out", type=Path, metavar="OUT", help="folds, their runs and members, tables")
     command.add_argument("--folds", type=int, default=5, help="how many (default 5)")
     command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"to score with (default {DEFAULT_RECIPE})")
-    command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
-    command.add_argument("--steps", type=int, help="instead of the settings' own number")
-    command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
-    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
-    command.add_argument(
-        "--from", dest="start", default="", metavar="MEMBER", help="go on from weights that have not seen DATA"
-    )
+    _add_training_options(command)
     command.set_defaults(run=_crossval)
 
 

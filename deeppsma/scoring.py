@@ -16,7 +16,7 @@ import numpy as np
 
 from deeppsma.cohort import LabelledCase, load_labelled
 from deeppsma.errors import InputError
-from deeppsma.images import ImageFile
+from deeppsma.images import ImageFile, Volume
 from deeppsma.masks import mask_path
 from deeppsma.metrics import Scores, score
 from deeppsma.tracer import Tracer
@@ -81,14 +81,20 @@ def score_result(result: Path, labelled: LabelledCase) -> dict[Tracer, Scores]:
     InputError
         If a mask is missing, or not on its PET's grid.
     """
+    files = {tracer: ImageFile(mask_path(result, tracer)) for tracer in Tracer}
+    for tracer, found in files.items():
+        if not found.geometry.same_grid(labelled.truths[tracer].geometry):
+            raise InputError(found.path, "not on the truth's grid", "give the result of this very case")
+    return score_masks({tracer: found.read() for tracer, found in files.items()}, labelled)
+
+
+def score_masks(masks: Mapping[Tracer, Volume], labelled: LabelledCase) -> dict[Tracer, Scores]:
+    """Scores of masks on their PETs' grids, 0/1, against their case."""
     out = {}
     for tracer in Tracer:
-        found, truth = ImageFile(mask_path(result, tracer)), labelled.truths[tracer]
-        if not found.geometry.same_grid(truth.geometry):
-            raise InputError(found.path, "not on the truth's grid", "give the result of this very case")
-        pet = labelled.case.study(tracer).read_pet()
-        predicted, wanted = (file.read().voxels > 0 for file in (found, truth))
-        out[tracer] = score(predicted, wanted, pet.voxels, truth.geometry.voxel_volume_ml)
+        pet, truth = labelled.case.study(tracer).read_pet(), labelled.truths[tracer].read()
+        volume_ml = truth.geometry.voxel_volume_ml
+        out[tracer] = score(masks[tracer].voxels > 0, truth.voxels > 0, pet.voxels, volume_ml)
     return out
 
 

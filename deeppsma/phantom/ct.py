@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.phantom.focus import Focus, add_density
+from deeppsma.phantom.imaging import spread
 from deeppsma.phantom.scanners import Scanner
 from deeppsma.phantom.scene import Frame, Scene
 from deeppsma.phantom.uptake import tables
@@ -18,7 +19,6 @@ from deeppsma.resampling import resample_image
 from deeppsma.rigid import RigidTransform
 
 _AIR_HU, _LOWEST_HU, _HIGHEST_HU = -1000.0, -1024, 3071
-_FWHM_PER_SIGMA = 2.3548
 #: Voxels along y and x of a CT slice.
 CT_PLANE = 512
 #: Resolution of the CT as it is used with a PET, mm; noise of a low-dose CT, HU.
@@ -119,8 +119,7 @@ def image_ct(
     import SimpleITK as sitk
 
     image = Volume(hounsfield, scene_geometry).to_sitk()
-    blurred = sitk.SmoothingRecursiveGaussian(image, _FWHM_MM / _FWHM_PER_SIGMA)
-    resampled = resample_image(blurred, grid, patient_from_scanner, outside=_AIR_HU)
+    resampled = resample_image(spread(image, ((1.0, _FWHM_MM),)), grid, patient_from_scanner, outside=_AIR_HU)
     out = np.asarray(sitk.GetArrayFromImage(resampled))
     centre = (np.array(grid.shape_zyx[1:]) - 1) / 2
     y, x = np.ogrid[: grid.shape_zyx[1], : grid.shape_zyx[2]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deeppsma.box import Box
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
-from deeppsma.phantom.noise import noisy
+from deeppsma.phantom.noise import FWHM_PER_SIGMA, noisy
 from deeppsma.phantom.radioligand import Radioligand
 from deeppsma.phantom.scanners import Scanner
 from deeppsma.resampling import resample_image
@@ -21,7 +21,6 @@ from deeppsma.tracer import Tracer
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-_FWHM_PER_SIGMA = 2.3548
 #: A voxel is disease where lesions give at least this share of its blurred activity.
 LESION_SHARE = 0.4
 #: Nobody outlines less than this.
@@ -160,7 +159,7 @@ def spread(image: sitk.Image, kernel: tuple[tuple[float, float], ...]) -> sitk.I
 
     total: sitk.Image | None = None
     for weight, fwhm in kernel:
-        blurred = sitk.SmoothingRecursiveGaussian(image, fwhm / _FWHM_PER_SIGMA)
+        blurred = sitk.SmoothingRecursiveGaussian(image, fwhm / FWHM_PER_SIGMA)
         if len(kernel) == 1:
             return blurred
         blurred *= weight

@@ -25,7 +25,7 @@ _THICKNESS, _LIVER_DIAMETER_MM = 0.6, 290.0
 _MOST = 0.8
 #: Outside the body's box nothing is measured but this.
 _AIR_SUV = 0.08
-_FWHM_PER_SIGMA = 2.3548
+FWHM_PER_SIGMA = 2.3548
 
 
 def noisy(
@@ -72,7 +72,7 @@ def texture(grid: Geometry, fwhm_mm: float, rng: np.random.Generator) -> NDArray
     white = sitk.GetImageFromArray(rng.standard_normal(grid.shape_zyx, dtype=np.float32))
     sz, sy, sx = grid.spacing_zyx
     white.SetSpacing((sx, sy, sz))
-    plane, axial = (factor * fwhm_mm / _FWHM_PER_SIGMA for factor in (_IN_PLANE, _AXIAL))
+    plane, axial = (factor * fwhm_mm / FWHM_PER_SIGMA for factor in (_IN_PLANE, _AXIAL))
     out = sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(white, (plane, plane, axial)))
     out /= np.float32(max(float(out[::2, ::3, ::3].std()), 1e-6))
     return np.asarray(out)

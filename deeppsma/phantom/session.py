@@ -206,8 +206,7 @@ def _physiological(visit: Visit, bone: NDArray[np.bool_], rng: np.random.Generat
     spread = np.array([content["parts"].get(tissue, _PLAIN_SPREAD) for tissue in tissues])
     of_part = np.array([suv[tissue] for tissue in tissues]) * np.exp(spread * rng.standard_normal(len(tissues)))
     # Urine is one pool, before and after the CT.
-    pooled = {tissue: float(of_part[i]) for i, tissue in enumerate(tissues) if tissue == "urine"}
-    of_part[[tissue == "urine_late" for tissue in tissues]] = pooled.get("urine", suv["urine"])
+    of_part[tissues.index("urine_late")] = of_part[tissues.index("urine")]
     activity = scene.lookup(of_part.astype(np.float32), suv["air"])
     grain = np.array([content["texture"].get(tissue, _PLAIN_TEXTURE) for tissue in tissues], dtype=np.float32)
     activity *= np.exp(scene.lookup(grain, 0.0) * smooth_field(scene.geometry, _TEXTURE_MM, rng))

@@ -102,11 +102,6 @@ def survey(cohort: Path, jobs: int = 1) -> Iterator[CaseFigures]:
         yield from pool.map(measured, folders)
 
 
-def case_count(cohort: Path) -> int:
-    """How many cases `survey` will yield."""
-    return len(cohort_folders(cohort))
-
-
 def measured(folder: Path) -> CaseFigures:
     """Measure one case."""
     labelled = load_labelled(folder)

@@ -19,7 +19,7 @@ from deeppsma.tracer import Tracer
 _FUROSEMIDE, _METFORMIN, _ACTIVE_MARROW = 0.45, 0.15, 0.10
 #: Myocardium on FDG: nothing beyond blood, some walls, all of it (fasting overnight or for hours).
 _HEARTS = {"none": 0.38, "patchy": 0.32, "whole": 0.30}
-_SALIVARY = ("parotid", "submandibular", "sublingual", "lacrimal")
+_OTHER_GLANDS = ("submandibular", "sublingual", "lacrimal")
 _URINE = ("urine", "urine_late", "calyces", "urethra")
 
 
@@ -88,12 +88,12 @@ def draw_uptake(ligand: Radioligand, physique: Physique, day: Physiology, rng: n
     table: Mapping[str, tuple[float, float]] = content["uptake"][ligand.key]
     deviate = dict(zip(table, rng.standard_normal(len(table)), strict=True))
     # Glands of one man go together, and so do his liver and his spleen.
-    for tissue in _SALIVARY:
-        deviate[tissue] = 0.8 * deviate["parotid"] + 0.6 * deviate[tissue] if tissue != "parotid" else deviate[tissue]
+    for tissue in _OTHER_GLANDS:
+        deviate[tissue] = 0.8 * deviate["parotid"] + 0.6 * deviate[tissue]
     deviate["medulla"] = 0.9 * deviate["kidney"] + 0.44 * deviate["medulla"]
     deviate["spleen"] = 0.5 * deviate["liver"] + 0.87 * deviate["spleen"]
-    for tissue in ("urine_late", "calyces"):
-        deviate[tissue] = deviate["urine"] if tissue == "urine_late" else 0.6 * deviate["urine"] + 0.8 * deviate[tissue]
+    deviate["urine_late"] = deviate["urine"]
+    deviate["calyces"] = 0.6 * deviate["urine"] + 0.8 * deviate["calyces"]
     # SUV by body weight runs high in heavy men: fat takes up little.
     heavy = 0.25 * math.log(physique.weight_kg / 84)
     suv = {name: median * math.exp(sd * deviate[name] + heavy) for name, (median, sd) in table.items()}

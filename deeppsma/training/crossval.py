@@ -13,9 +13,9 @@ from tqdm import tqdm
 from deeppsma.cohort import load_labelled
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.jsonfile import read_json
-from deeppsma.metrics import Scores, score
+from deeppsma.metrics import Scores
 from deeppsma.recipe import load_recipe
-from deeppsma.scoring import csv_table, summary_table
+from deeppsma.scoring import csv_table, score_masks, summary_table
 from deeppsma.segment import segment
 from deeppsma.tracer import Tracer
 from deeppsma.training.command import TrainRequest, run_training
@@ -129,10 +129,8 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     for folder in tqdm(held_out, desc=f"score {place.name}", disable=None):
         labelled = load_labelled(folder)
         masks = segment(labelled.case, recipe, store, request.train.device).masks
-        for tracer in Tracer:
-            pet, truth = labelled.case.study(tracer).read_pet(), labelled.truths[tracer].read()
-            volume_ml = truth.geometry.voxel_volume_ml
-            scores[tracer].append(score(masks[tracer].voxels > 0, truth.voxels > 0, pet.voxels, volume_ml))
+        for tracer, of_case in score_masks(masks, labelled).items():
+            scores[tracer].append(of_case)
     content = {"of": of, "scores": {tracer.value: [asdict(each) for each in scores[tracer]] for tracer in Tracer}}
     partial = place / f"{SCORES_NAME}.partial"
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
