@@ -6,7 +6,7 @@
 #                     (default: pip's own index)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-extra=${1:-}  # "dev" for the checks
+extra=${1:-}  # "train" for pictures of training, "dev" for the checks
 
 python=${PYTHON:-}
 for candidate in python3.13 python3.12 python3.11 python3 python; do
@@ -22,7 +22,7 @@ fi
 
 requirements=requirements${extra:+-$extra}.txt
 stamp=.venv/.made-from-${extra:-run}
-wanted=$(cat requirements.txt "$requirements" pyproject.toml | cksum)
+wanted=$(cat requirements*.txt pyproject.toml | cksum)
 # Another build of torch needs a new environment: pip would call the one that is there good enough.
 choice=.venv/.torch-index-url
 if [ -n "${TORCH_INDEX_URL+set}" ] && [ -e "$choice" ] && [ "$(cat "$choice")" != "$TORCH_INDEX_URL" ]; then

@@ -66,6 +66,11 @@ class Channels:
         return out
 
 
+def outside_values(config: NetworkConfig) -> list[float]:
+    """What each input channel holds outside the grid: no uptake, no organ."""
+    return [-1.0 if name.endswith("_pet") else 0.0 for name in config.channels]
+
+
 def build_channels(
     config: NetworkConfig,
     space: Space,

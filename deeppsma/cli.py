@@ -219,7 +219,8 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "train",
         help="train a network",
         description="Trains on cases in the data set's layout and freezes the weights as a member in OUT/NAME. "
-        "Samples are cached in OUT/samples.",
+        "Samples are cached in OUT/samples; curve.csv, curves.png and, with --fold, validation.csv show its course. "
+        "Several GPUs: torchrun --nproc-per-node N -m deeppsma train ...",
     )
     command.add_argument("data", type=Path, metavar="DATA", help="folder of train_XXXX cases")
     command.add_argument("out", type=Path, metavar="OUT", help="samples, checkpoint, curve and the frozen member")

@@ -116,6 +116,11 @@ class NetworkConfig:
         """Whether any channel is of a kind ("pet" or "organs")."""
         return any(channel.endswith(f"_{kind}") for channel in self.channels)
 
+    @property
+    def organ_channels(self) -> list[int]:
+        """Which input channels hold organ labels."""
+        return [i for i, name in enumerate(self.channels) if name.endswith("_organs")]
+
     def block_zyx(self, native: Geometry) -> IndexZyx:
         """How many native voxels per axis make one voxel of the working grid."""
         if self.working_spacing_mm == 0:
@@ -142,7 +147,7 @@ def build_network(config: NetworkConfig, training: bool = False) -> torch.nn.Mod
     import torch
     from monai.networks.nets.dynunet import DynUNet
 
-    organ_channels = [i for i, name in enumerate(config.channels) if name.endswith("_organs")]
+    organ_channels = config.organ_channels
     embedding = config.organ_embedding if organ_channels else 0
     in_channels = len(config.channels) + (embedding - 1) * len(organ_channels) * (embedding > 0)
 

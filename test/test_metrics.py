@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from grand_challenge_metrics.stats import (
+    calculate_confusion_matrix,
+    dice_from_confusion_matrix,
+    relative_absolute_volume_difference,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
 
 from deeppsma.metrics import Scores, contour, dice, score
 
@@ -97,6 +103,51 @@ def test_scores_agree_with_simpleitk(seed, p, q):
     assert 0 <= scores.lesions_found <= scores.lesions
     assert (scores.fnv_ml > 0) == (scores.lesions_found < scores.lesions)
     assert (scores.fpv_ml > 0) == (scores.false_lesions > 0)
+
+
+@given(st.integers(0, 9999), st.floats(0.02, 0.3), st.floats(0.02, 0.3))
+@settings(deadline=None, max_examples=40)
+def test_scores_agree_with_evalutils(seed, p, q):
+    """The platform's own package, on masks and on their contours as SimpleITK draws them."""
+    rng = np.random.default_rng(seed)
+    found, truth = rng.random((8, 7, 6)) < p, rng.random((8, 7, 6)) < q
+    found[0, 0, 0] = truth[7, 6, 5] = True
+    scores = score(found, truth, np.ones(found.shape, np.float32), 0.1)
+
+    def their_dice(a, b):
+        matrix = calculate_confusion_matrix(y_true=b.astype(int).ravel(), y_pred=a.astype(int).ravel(), labels=[0, 1])
+        return dice_from_confusion_matrix(matrix)[1]
+
+    def edge(a):
+        return sitk.GetArrayFromImage(sitk.LabelContour(sitk.GetImageFromArray(a.view(np.uint8)))) > 0
+
+    assert scores.dsc == pytest.approx(their_dice(found, truth), abs=1e-6)
+    assert scores.surface_dsc == pytest.approx(their_dice(edge(found), edge(truth)), abs=1e-6)
+    theirs = 100 * relative_absolute_volume_difference(truth, found)
+    assert abs(scores.volume_error_percent) == pytest.approx(theirs)
+
+
+@given(st.integers(0, 9999), st.floats(0.02, 0.3), st.floats(0.02, 0.3))
+@settings(deadline=None, max_examples=40)
+def test_untouched_components_agree_with_a_graph_of_voxels(seed, p, q):
+    """FPV, FNV and lesions by another road: voxels are nodes, joined where they share a face or an edge."""
+    rng = np.random.default_rng(seed)
+    found, truth = rng.random((7, 6, 5)) < p, rng.random((7, 6, 5)) < q
+
+    def alone(mask, other):
+        index = np.argwhere(mask)
+        steps = np.abs(index[:, None] - index[None])
+        joined = (steps.max(axis=2, initial=0) <= 1) & (steps.sum(axis=2) <= 2)
+        count, of = connected_components(joined, directed=False)
+        touched = {int(k) for k in of[other[mask]]}
+        return count, count - len(touched), sum(int(k) not in touched for k in of)
+
+    scores = score(found, truth, np.ones(found.shape, np.float32), 0.5)
+    lesions, missed, missed_voxels = alone(truth, found)
+    _, false, false_voxels = alone(found, truth)
+    assert (scores.lesions, scores.lesions_found, scores.false_lesions) == (lesions, lesions - missed, false)
+    assert scores.fnv_ml == pytest.approx(0.5 * missed_voxels)
+    assert scores.fpv_ml == pytest.approx(0.5 * false_voxels)
 
 
 def test_shapes_must_match():

@@ -12,9 +12,12 @@ from deeppsma.compute import plan_compute
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.network import NetworkConfig
 from deeppsma.resources import read_toml
+from deeppsma.training.checkpoint import CHECKPOINT_NAME
 from deeppsma.training.config import TrainingConfig
+from deeppsma.training.curves import draw_curves, hours_of
 from deeppsma.training.folds import Folds
-from deeppsma.training.loop import CHECKPOINT_NAME, CURVE_NAME, TrainingRun, hours_of, train, training_precision
+from deeppsma.training.loop import TrainingRun, train, training_precision
+from deeppsma.training.processes import Processes, joined
 from deeppsma.training.samples import cached_samples, case_folders
 from deeppsma.weights import Member, WeightsStore, read_member, write_member
 
@@ -46,12 +49,12 @@ def _check_place(request: TrainRequest) -> None:
         raise ConfigurationError(earlier[0], "an earlier training is there", "add --resume, or choose another folder")
 
 
-def _of_fold(request: TrainRequest, folders: list[Path]) -> list[Path]:
-    """The cases that a fold trains on; all of them without one."""
+def _of_fold(request: TrainRequest, folders: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The cases that a fold trains on, and those that it holds out; without a fold all, and none."""
     if request.fold is None:
         if request.folds is not None:
             raise ConfigurationError("--folds", "no fold chosen", "give --fold, too")
-        return folders
+        return folders, []
     if request.folds is None:
         raise ConfigurationError("--fold", "no file of folds", "give --folds; 'deeppsma crossval' writes one")
     folds = Folds.read(request.folds)
@@ -61,7 +64,7 @@ def _of_fold(request: TrainRequest, folders: list[Path]) -> list[Path]:
         wanted = set(folds.trained_on(request.fold))
     except ValueError as error:
         raise ConfigurationError("--fold", str(error), "choose one of them") from None
-    return [folder for folder in folders if folder.name in wanted]
+    return [f for f in folders if f.name in wanted], [f for f in folders if f.name not in wanted]
 
 
 def _start(wanted: str) -> Member | None:
@@ -103,39 +106,88 @@ def load_network(name: str) -> NetworkConfig:
 
 
 def run_training(request: TrainRequest) -> Member:
-    """Train and freeze a member in ``request.out / request.name``."""
-    _check_place(request)
-    start = _start(request.start)
-    network, config = load_settings(request.settings)
-    if request.steps is not None:
-        try:
-            config = replace(config, steps=request.steps)
-        except ValueError as error:
-            raise ConfigurationError("--steps", str(error), "give 1 or more") from None
-    folders = _of_fold(request, case_folders(request.data))
-    cached = cached_samples(folders, network, request.samples or request.out / "samples")
-    samples = [path for paths in tqdm(cached, total=len(folders), desc="samples", disable=None) for path in paths]
+    """Train and freeze a member in ``request.out / request.name``.
+
+    With ``torchrun`` several processes train together, a GPU each.
+    """
     plan, fallback = plan_compute(request.device)
-    if fallback:
-        print(f"note: {fallback}", file=sys.stderr)
-    run = TrainingRun(samples, network, config, request.out, request.seed, plan.device, start=start)
-    with tqdm(total=config.steps, desc="steps", disable=None) as bar:
+    with joined(plan.device) as processes:
+        if processes.first:
+            _check_place(request)
+            if fallback:
+                print(f"note: {fallback}", file=sys.stderr)
+        start = _start(request.start)
+        network, config = _settings(request)
+        folders, held_out = _of_fold(request, case_folders(request.data))
+        samples, unseen = _samples(request, network, folders, held_out, processes)
+        run = TrainingRun(
+            samples, network, config, request.out, request.seed, plan.device, start=start, held_out=unseen
+        )
+        with tqdm(total=config.steps, desc="steps", disable=None if processes.first else True) as bar:
 
-        def on_step(step: int, loss: float) -> None:
-            bar.update(step + 1 - bar.n)
-            bar.set_postfix(loss=f"{loss:.3f}")
+            def on_step(step: int, loss: float) -> None:
+                bar.update(step + 1 - bar.n)
+                bar.set_postfix(loss=f"{loss:.3f}")
 
-        weights = train(run, request.resume, on_step)
-    training = {
-        "data": request.describe or f"{len(folders)} cases of {request.data.name}",
-        "cases": len(folders),
-        "samples": len(samples),
-        "settings": asdict(config),
-        "fold": request.fold,
-        "seed": request.seed,
-        "start": {"name": start.name, "sha256": start.sha256, "data": start.trained_on} if start else None,
-        "hours": round(hours_of(request.out / CURVE_NAME), 2),
-        "device": replace(plan, precision=training_precision(plan.device)).description,
-        "fallbacks": [fallback] if fallback else [],
-    }
-    return write_member(request.out / request.name, network, weights, training)
+            weights = train(run, request.resume, on_step, processes)
+        fallbacks = [fallback] if fallback else []
+        place = request.out / request.name
+        if processes.first:
+            fallbacks += _pictured(request.out)
+            precision = replace(plan, precision=training_precision(plan.device))
+            write_member(
+                place,
+                network,
+                weights,
+                {
+                    "data": request.describe or f"{len(folders)} cases of {request.data.name}",
+                    "cases": len(folders),
+                    "samples": len(samples),
+                    "settings": asdict(config),
+                    "fold": request.fold,
+                    "seed": request.seed,
+                    "start": {"name": start.name, "sha256": start.sha256, "data": start.trained_on} if start else None,
+                    "hours": round(hours_of(request.out), 2),
+                    "device": precision.description,
+                    "processes": processes.count,
+                    "fallbacks": fallbacks,
+                },
+            )
+        processes.wait()
+    return read_member(place)
+
+
+def _settings(request: TrainRequest) -> tuple[NetworkConfig, TrainingConfig]:
+    network, config = load_settings(request.settings)
+    if request.steps is None:
+        return network, config
+    try:
+        return network, replace(config, steps=request.steps)
+    except ValueError as error:
+        raise ConfigurationError("--steps", str(error), "give 1 or more") from None
+
+
+def _samples(
+    request: TrainRequest, network: NetworkConfig, folders: list[Path], held_out: list[Path], processes: Processes
+) -> tuple[list[Path], list[Path]]:
+    """Cached samples to train on, and to validate on; the first process makes those that are missing."""
+    if not processes.first:
+        processes.wait()
+    cached = cached_samples([*folders, *held_out], network, request.samples or request.out / "samples")
+    total, quiet = len(folders) + len(held_out), None if processes.first else True
+    by_case = list(tqdm(cached, total=total, desc="samples", disable=quiet))
+    if processes.first:
+        processes.wait()
+    of = [[path for paths in part for path in paths] for part in (by_case[: len(folders)], by_case[len(folders) :])]
+    return of[0], of[1]
+
+
+def _pictured(out: Path) -> list[str]:
+    """Draw the curves; what to say if that is not possible."""
+    try:
+        draw_curves(out)
+    except ImportError:
+        note = "no picture of the curves: matplotlib is not installed"
+        print(f"note: {note}", file=sys.stderr)
+        return [note]
+    return []

@@ -7,6 +7,7 @@ from typing import Any
 
 AUGMENTATIONS = ("none", "rotate", "scale", "flip")
 LOSS_REGIONS = ("everywhere", "above_threshold")
+SELECTIONS = ("last", "validation")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class TrainingConfig:
         and those next to them.
     rotate_deg, scale_range
         Limits of "rotate" (per axis) and "scale" (per axis).
+    validate_every
+        Steps between validations, where cases are held out.
+    selection
+        Which weights are kept: "last", or those with the lowest loss in
+        "validation"; the last ones where no case is held out.
     disease_share
         Share of patches centred on disease; the rest is centred on
         above-threshold voxels that are not.
@@ -49,10 +55,12 @@ class TrainingConfig:
     rotate_deg: float = 10.0
     scale_range: tuple[float, float] = (0.9, 1.4)
     disease_share: float = 2 / 3
+    validate_every: int = 500
+    selection: str = "last"
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.learning_rate <= 0:
-            raise ValueError("steps and batch must be 1 or more, and the learning rate positive")
+        if min(self.steps, self.batch, self.validate_every) < 1 or self.learning_rate <= 0:
+            raise ValueError("steps, batch and validate_every must be 1 or more, and the learning rate positive")
         if set(self.augmentations) - set(AUGMENTATIONS) or not self.augmentations:
             raise ValueError(f"augmentations must be among {AUGMENTATIONS}, not {self.augmentations}")
         if set(self.flip_axes) - set("zyx"):
@@ -61,6 +69,8 @@ class TrainingConfig:
             raise ValueError("average decay must be in [0, 1), the disease share in [0, 1]")
         if self.loss_where not in LOSS_REGIONS:
             raise ValueError(f"loss_where must be one of {LOSS_REGIONS}, not {self.loss_where!r}")
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection must be one of {SELECTIONS}, not {self.selection!r}")
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"scale range must rise from above 0, not {self.scale_range}")
 

@@ -1,32 +1,32 @@
-"""The training loop: steps, running mean, checkpoints that resume exactly."""
+"""The training loop: steps, running mean, validation, checkpoints that resume exactly."""
 
 from __future__ import annotations
 
-import csv
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeppsma.errors import InputError, WeightsError
+from deeppsma.compute import ComputePlan
+from deeppsma.errors import ConfigurationError, InputError, WeightsError
 from deeppsma.network import NetworkConfig, build_network
+from deeppsma.training.checkpoint import CHECKPOINT_NAME, Progress, State
 from deeppsma.training.config import TrainingConfig
+from deeppsma.training.curves import Course
+from deeppsma.training.feed import PatchFeed
 from deeppsma.training.loss import supervised_loss
-from deeppsma.training.patches import Patch, draw_patch
-from deeppsma.training.samples import Sample, load_sample
+from deeppsma.training.patches import Patch
+from deeppsma.training.processes import ALONE, Processes
+from deeppsma.training.validation import validate
 from deeppsma.weights import Member
 
 if TYPE_CHECKING:
     import torch
 
-CHECKPOINT_NAME, CURVE_NAME = "checkpoint.pt", "curve.csv"
-#: Samples kept in memory (some megabytes each); the others are read again when drawn.
-_CACHE_SAMPLES = 400
 _CLIP_NORM = 12.0
 
 
@@ -41,7 +41,7 @@ class TrainingRun:
     network, config
         Architecture and settings.
     out
-        Folder for the checkpoint and the curve.
+        Folder for the checkpoint and the curves.
     seed
         Draws weights and patches; step k of a seed is the same in any run.
     device
@@ -50,6 +50,9 @@ class TrainingRun:
         Steps between checkpoints.
     start
         Member whose weights the training goes on from; random ones without.
+    held_out
+        Cached sample files of the cases to validate on; none for no
+        validation.
     """
 
     samples: Sequence[Path]
@@ -60,11 +63,27 @@ class TrainingRun:
     device: str = "cpu"
     checkpoint_every: int = 100
     start: Member | None = None
+    held_out: Sequence[Path] = ()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What two runs must share for one to resume the other."""
+        return {
+            "network": repr(asdict(self.network)),
+            "config": repr(asdict(self.config)),
+            "seed": repr(self.seed),
+            "start": self.start.sha256 if self.start else "",
+            "samples": repr([path.name for path in self.samples]),
+            "held out": repr([path.name for path in self.held_out]),
+        }
 
 
 def train(
-    run: TrainingRun, resume: bool = False, on_step: Callable[[int, float], None] | None = None
-) -> dict[str, torch.Tensor]:
+    run: TrainingRun,
+    resume: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
+    processes: Processes = ALONE,
+) -> State:
     """Train to the last step; returns the weights to keep.
 
     Parameters
@@ -77,11 +96,17 @@ def train(
         its patches from the seed and its own number.
     on_step
         Called with the step's number and loss.
+    processes
+        That train together; each takes its share of a step's patches. The
+        first one writes the files.
 
     Raises
     ------
     InputError
-        If there are no samples, or the checkpoint is of another run.
+        If there are no samples, or the checkpoint is damaged or of another
+        run.
+    ConfigurationError
+        If the processes cannot share a batch.
     WeightsError
         If the start's weights do not fit.
     """
@@ -89,35 +114,38 @@ def train(
 
     if not run.samples:
         raise InputError(run.out, "no samples to train on", "give cases with above-threshold voxels")
+    try:
+        numbers = processes.share(run.config.batch)
+    except ValueError as error:
+        raise ConfigurationError("torchrun", str(error), "start as many processes as divide the batch") from None
     run.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
     network = _network(run).to(run.device)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-    optimiser = torch.optim.Adam(network.parameters(), lr=run.config.learning_rate)
-    start = 0
+    progress = Progress(network, torch.optim.Adam(network.parameters(), lr=run.config.learning_rate), average)
     if resume and (run.out / CHECKPOINT_NAME).exists():
-        start = _restore(run, network, average, optimiser)
-    draw = _Patches(run)
-    curve = _Curve(run.out / CURVE_NAME, start)
-    for step in range(start, run.config.steps):
+        progress.restore(run.out, run.identity, run.device)
+    course = Course(run.out, progress.step) if processes.first else None
+    shared = processes.wrapped(network)
+    feed = PatchFeed(run.samples, run.network, run.config, run.seed, numbers)
+    for step, patches in feed.steps(progress.step, run.config.steps):
         began = time.monotonic()
         rate = 0.5 * run.config.learning_rate * (1 + math.cos(math.pi * step / run.config.steps))
-        for group in optimiser.param_groups:
+        for group in progress.optimiser.param_groups:
             group["lr"] = rate
-        loss = _step(run, network, optimiser, draw(step))
+        loss = processes.mean(_step(run, shared, progress.optimiser, patches))
         _follow(average, network, run.config.average_decay, step)
-        curve.add(step, loss, rate, time.monotonic() - began)
+        progress.step = step + 1
+        last = progress.step == run.config.steps
+        if course is not None:
+            course.add(step, loss, rate, time.monotonic() - began)
+            if run.held_out and (last or progress.step % run.config.validate_every == 0):
+                _validate(run, progress, course)
+            if last or progress.step % run.checkpoint_every == 0:
+                progress.save(run.out, run.identity)
         if on_step is not None:
             on_step(step, loss)
-        if (step + 1) % run.checkpoint_every == 0 or step + 1 == run.config.steps:
-            _save(run, network, average, optimiser, step + 1)
-    return average
-
-
-def hours_of(curve: Path) -> float:
-    """Hours that the steps of a curve took, all stretches of a resumed run together."""
-    with curve.open(newline="", encoding="utf-8") as file:
-        return sum(float(row["seconds"]) for row in csv.DictReader(file)) / 3600
+    return progress.best if run.config.selection == "validation" and progress.best is not None else average
 
 
 def training_precision(device: str) -> str:
@@ -154,101 +182,20 @@ def _step(run: TrainingRun, network: torch.nn.Module, optimiser: torch.optim.Opt
     return float(loss.detach())
 
 
-def _follow(average: dict[str, torch.Tensor], network: torch.nn.Module, decay: float, step: int) -> None:
+def _follow(average: State, network: torch.nn.Module, decay: float, step: int) -> None:
     # Early on the running mean follows faster: it must forget the random start.
     keep = min(decay, (1 + step) / (10 + step)) if decay else 0.0
     for key, value in network.state_dict().items():
         average[key].mul_(keep).add_(value, alpha=1 - keep)
 
 
-class _Patches:
-    """Draws the patches of a step, from samples kept in memory as far as they fit."""
-
-    def __init__(self, run: TrainingRun) -> None:
-        self._run = run
-        self._kept: OrderedDict[Path, Sample] = OrderedDict()
-        self._organ_channels = [i for i, name in enumerate(run.network.channels) if name.endswith("_organs")]
-
-    def __call__(self, step: int) -> list[Patch]:
-        rng = np.random.default_rng([self._run.seed, step])
-        picks = rng.integers(len(self._run.samples), size=self._run.config.batch)
-        patch_zyx = self._run.network.patch_zyx
-        return [
-            draw_patch(self._sample(self._run.samples[k]), patch_zyx, self._organ_channels, self._run.config, rng)
-            for k in picks
-        ]
-
-    def _sample(self, path: Path) -> Sample:
-        if path not in self._kept:
-            self._kept[path] = load_sample(path)
-            if len(self._kept) > _CACHE_SAMPLES:
-                self._kept.popitem(last=False)
-        return self._kept[path]
-
-
-class _Curve:
-    """Loss by step, as CSV; a resumed run drops what came after its checkpoint."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        kept: list[list[str]] = []
-        if start and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) < start]
-        self._path = path
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([["step", "loss", "learning_rate", "seconds"], *kept])
-
-    def add(self, step: int, loss: float, rate: float, seconds: float) -> None:
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow([step, f"{loss:.6g}", f"{rate:.6g}", f"{seconds:.3f}"])
-
-
-def _identity(run: TrainingRun) -> dict[str, Any]:
-    """What two runs must share for one to resume the other; plain values."""
-    return {
-        "network": repr(asdict(run.network)),
-        "config": repr(asdict(run.config)),
-        "seed": run.seed,
-        "start": run.start.sha256 if run.start else "",
-        "samples": repr([path.name for path in run.samples]),
-    }
-
-
-def _save(
-    run: TrainingRun,
-    network: torch.nn.Module,
-    average: dict[str, torch.Tensor],
-    optimiser: torch.optim.Optimizer,
-    step: int,
-) -> None:
-    import torch
-
-    partial = run.out / f"{CHECKPOINT_NAME}.partial"
-    torch.save(
-        {
-            "identity": _identity(run),
-            "step": step,
-            "network": network.state_dict(),
-            "average": average,
-            "optimiser": optimiser.state_dict(),
-        },
-        partial,
-    )
-    partial.replace(run.out / CHECKPOINT_NAME)
-
-
-def _restore(
-    run: TrainingRun, network: torch.nn.Module, average: dict[str, torch.Tensor], optimiser: torch.optim.Optimizer
-) -> int:
-    import torch
-
-    path = run.out / CHECKPOINT_NAME
-    content = torch.load(path, map_location=run.device, weights_only=True)
-    if content["identity"] != _identity(run):
-        differs = [key for key, value in _identity(run).items() if content["identity"].get(key) != value]
-        raise InputError(path, f"a checkpoint of another run (other {', '.join(differs)})", "choose another folder")
-    network.load_state_dict(content["network"])
-    for key, value in content["average"].items():
-        average[key].copy_(value)
-    optimiser.load_state_dict(content["optimiser"])
-    return int(content["step"])
+def _validate(run: TrainingRun, progress: Progress, course: Course) -> None:
+    """Validate the running mean, and keep it if it is the best so far."""
+    network = build_network(run.network)
+    network.load_state_dict(progress.average)
+    plan = ComputePlan(run.device, training_precision(run.device))
+    found = validate(network.eval(), run.network, run.held_out, plan)
+    course.add_validation(progress.step - 1, found)
+    if found.loss < progress.best_loss:
+        progress.best_loss = found.loss
+        progress.best = {key: value.detach().clone() for key, value in progress.average.items()}

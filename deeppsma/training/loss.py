@@ -29,7 +29,7 @@ def supervised_loss(heads: torch.Tensor, target: torch.Tensor, region: torch.Ten
 
 
 def dice_ce(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Soft Dice loss plus binary cross-entropy, mean over output channels.
+    """Soft Dice loss plus binary cross-entropy, mean over the batch and the output channels.
 
     Parameters
     ----------
@@ -38,10 +38,15 @@ def dice_ce(logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | N
     weight
         Per voxel, or None for 1 everywhere. A channel without weight
         contributes 0.
+
+    Notes
+    -----
+    Each patch of a batch has a loss of its own: the mean over processes that
+    share a batch is then the batch's loss.
     """
     import torch
 
-    axes = (0, 2, 3, 4)
+    axes = (2, 3, 4)
     if weight is None:
         weight = torch.ones_like(target)
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight

@@ -36,9 +36,9 @@ def draw_patch(
     """Cut one patch and vary it; the same generator state gives the same patch."""
     box = _draw_box(sample, patch_zyx, config.disease_share, rng)
     patch = Patch(
-        _cut(sample.inputs, box, fill=[0.0 if i in organ_channels else -1.0 for i in range(len(sample.inputs))]),
-        _cut(sample.target, box),
-        _cut(sample.region, box),
+        cut(sample.inputs, box, fill=[0.0 if i in organ_channels else -1.0 for i in range(len(sample.inputs))]),
+        cut(sample.target, box),
+        cut(sample.region, box),
     )
     kind = str(rng.choice(config.augmentations))
     if kind == "flip":
@@ -71,7 +71,8 @@ def _draw_box(sample: Sample, patch_zyx: IndexZyx, disease_share: float, rng: np
     return Box((z, y, x), (z + nz, y + ny, x + nx))
 
 
-def _cut(array: NDArray, box: Box, fill: list[float] | None = None) -> NDArray[np.float32]:
+def cut(array: NDArray, box: Box, fill: list[float] | None = None) -> NDArray[np.float32]:
+    """Box of an array [channel, z, y, x]; outside it 0, or the channel's ``fill``."""
     out = np.zeros((len(array), *box.shape_zyx), dtype=np.float32)
     if fill is not None:
         out += np.array(fill, dtype=np.float32)[:, None, None, None]

@@ -5,12 +5,10 @@ import pytest
 
 from deeppsma.cli import main
 from deeppsma.errors import InputError
-from deeppsma.phantom.cohort import write_patient
 from deeppsma.recipe import load_recipe
 from deeppsma.training import command, crossval
 from deeppsma.training.folds import Folds
-from test.phantom.small import small_patient
-from test.test_training import QUICK, SMALL_NETWORK
+from test.training.conftest import QUICK, SMALL_NETWORK
 
 NAMES = [f"train_{i:04d}" for i in range(13)]
 
@@ -44,14 +42,6 @@ def test_folds_are_kept_in_a_file(tmp_path):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(InputError, match="no folds"):
             Folds.read(tmp_path / "bad.json")
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    for seed in (3, 4):
-        write_patient(small_patient(seed), folder / f"train_{seed:04d}", "train")
-    return folder
 
 
 def test_folds_are_trained_and_scored_on_what_they_have_not_seen(cohort, tmp_path, monkeypatch, capsys):

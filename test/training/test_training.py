@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,43 +11,17 @@ from deeppsma.case import load_case
 from deeppsma.cli import main
 from deeppsma.compute import cpu_plan
 from deeppsma.errors import ConfigurationError, InputError, WeightsError
-from deeppsma.network import NetworkConfig
-from deeppsma.phantom.cohort import write_patient
-from deeppsma.phantom.patient import draw_patient
 from deeppsma.tracer import Tracer
-from deeppsma.training import command
+from deeppsma.training import command, loop
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.loop import TrainingRun, train
 from deeppsma.training.loss import dice_ce, supervised_loss
 from deeppsma.training.patches import draw_patch
 from deeppsma.training.samples import Sample, _at_threshold, cached_samples, case_folders, load_sample, make_samples
+from deeppsma.training.validation import Agreement, Validation
 from deeppsma.weights import WeightsStore, write_member
-from test.phantom.small import COARSE, SMALL_SCANNERS
 from test.test_case import write_train_case
-
-SMALL_NETWORK = NetworkConfig(
-    channels=("fdg_pet", "fdg_organs", "psma_pet", "psma_organs"),
-    outputs=("fdg", "psma"),
-    filters=(4, 4, 4, 4),
-    strides=((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2)),
-    patch_zyx=(16, 16, 16),
-    organ_embedding=2,
-)
-QUICK = TrainingConfig("compact", steps=6, batch=2, learning_rate=1e-3, average_decay=0.9, loss_where="above_threshold")
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    for seed in (3, 4):
-        write_patient(draw_patient(seed, COARSE, SMALL_SCANNERS), folder / f"train_{seed:04d}", "train")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def samples(cohort, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache")
-    return [path for paths in cached_samples(case_folders(cohort), SMALL_NETWORK, cache) for path in paths]
+from test.training.conftest import QUICK, SMALL_NETWORK
 
 
 def test_each_case_gives_two_samples(samples):
@@ -175,7 +150,8 @@ def test_heads_weigh_half_as_much_each():
 
 def test_a_run_interrupted_resumes_to_the_same_weights(samples, tmp_path):
     def run(out):
-        return TrainingRun(samples, SMALL_NETWORK, QUICK, out, seed=1, checkpoint_every=2)
+        config = replace(QUICK, validate_every=2, selection="validation")
+        return TrainingRun(samples[:2], SMALL_NETWORK, config, out, seed=1, checkpoint_every=2, held_out=samples[2:])
 
     whole = train(run(tmp_path / "whole"))
 
@@ -194,6 +170,9 @@ def test_a_run_interrupted_resumes_to_the_same_weights(samples, tmp_path):
     losses = [[line.split(",")[:2] for line in curve] for curve in curves]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 1 + QUICK.steps
+    validations = [(tmp_path / part / "validation.csv").read_text() for part in ("whole", "parts")]
+    assert validations[0] == validations[1]
+    assert [line.split(",")[0] for line in validations[0].splitlines()] == ["step", "1", "3", "5"]
 
 
 def test_training_goes_on_from_weights(samples, tmp_path):
@@ -208,10 +187,47 @@ def test_training_goes_on_from_weights(samples, tmp_path):
 
 
 def test_training_learns(samples, tmp_path):
-    losses = []
-    config = replace(QUICK, steps=60, learning_rate=2e-2, augmentations=("none",))
-    train(TrainingRun(samples, SMALL_NETWORK, config, tmp_path), on_step=lambda step, loss: losses.append(loss))
-    assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
+    config = replace(QUICK, steps=60, learning_rate=1e-2, augmentations=("none",), validate_every=1)
+    train(TrainingRun(samples, SMALL_NETWORK, config, tmp_path, held_out=samples[:1]))
+    losses = [float(line.split(",")[1]) for line in (tmp_path / "validation.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_weights_of_the_lowest_validation_loss_are_kept(samples, tmp_path, monkeypatch):
+    seen = []
+
+    def falls_then_rises(network, *_):
+        seen.append({key: value.clone() for key, value in network.state_dict().items()})
+        return Validation([3.0, 1.0, 2.0][len(seen) - 1], {tracer: Agreement(0, 0, 0) for tracer in Tracer})
+
+    monkeypatch.setattr(loop, "validate", falls_then_rises)
+    config = replace(QUICK, validate_every=2, selection="validation")
+    run = TrainingRun(samples, SMALL_NETWORK, config, tmp_path, held_out=samples[:1])
+    kept = train(run)
+    assert all(torch.equal(kept[key], seen[1][key]) for key in kept)
+    assert any(not torch.equal(kept[key], seen[2][key]) for key in kept)
+    # A finished run, resumed, still knows them; and without held-out cases the last ones are kept.
+    again = train(run, resume=True)
+    assert all(torch.equal(kept[key], again[key]) for key in kept)
+    last = train(replace(run, held_out=(), out=tmp_path / "other"))
+    assert all(torch.allclose(last[key], seen[2][key]) for key in last)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 cut off"])
+def test_a_damaged_checkpoint_is_refused(samples, tmp_path, content):
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint"):
+        train(TrainingRun(samples, SMALL_NETWORK, QUICK, tmp_path), resume=True)
+
+
+def test_a_checkpoint_with_code_in_it_is_not_run(samples, tmp_path):
+    class Code:
+        def __reduce__(self):
+            return print, ("run!",)
+
+    torch.save({"identity": Code()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"checkpoint.pt: no checkpoint"):
+        train(TrainingRun(samples, SMALL_NETWORK, QUICK, tmp_path), resume=True)
 
 
 def test_a_checkpoint_of_another_run_is_refused(samples, tmp_path):
@@ -235,6 +251,7 @@ def test_train_then_segment_from_the_command_line(cohort, tmp_path, monkeypatch,
     assert main([*arguments, "--resume"]) == 0
     assert main([*arguments, "--resume", "--from", str(tmp_path / "nowhere")]) == 4
     assert main([*arguments, "--name", "../elsewhere"]) == 5
+    assert (tmp_path / "run/curves.png").stat().st_size > 1000
     member = WeightsStore((tmp_path / "run",)).member("cds-compact")
     assert member.trained_on == "a test"
     assert member.training["cases"] == 2
@@ -255,10 +272,20 @@ def test_a_gpu_that_cannot_be_used_is_said_and_kept_in_the_manifest(cohort, tmp_
     assert member.training["device"].endswith("bfloat16")
 
 
+def test_curves_that_cannot_be_drawn_are_said(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, replace(QUICK, steps=1)))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    member = command.run_training(command.TrainRequest(cohort, tmp_path / "run", device="cpu"))
+    assert "matplotlib is not installed" in capsys.readouterr().err
+    assert member.training["fallbacks"] == ["no picture of the curves: matplotlib is not installed"]
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"steps": 0}, "steps and batch"),
+        ({"steps": 0}, "steps, batch"),
+        ({"validate_every": 0}, "steps, batch"),
+        ({"selection": "best"}, "selection must be"),
         ({"learning_rate": 0.0}, "learning rate"),
         ({"augmentations": ("mirror",)}, "augmentations"),
         ({"flip_axes": ("w",)}, "flip axes"),
