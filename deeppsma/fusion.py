@@ -8,6 +8,7 @@ touches joins the union; then voxels below the threshold go. (The union
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -45,6 +46,7 @@ def fuse(
     spaces: Mapping[Tracer, Space],
     logits: Mapping[Tracer, Logits],
     fdg_to_psma: RigidTransform,
+    cutoff: float = 0.5,
 ) -> NDArray[np.bool_]:
     """Mask of a tracer on the crop of its own space.
 
@@ -60,23 +62,25 @@ def fuse(
         By fixed tracer, as `deeppsma.predict.Prediction.run` gives them.
     fdg_to_psma
         Maps FDG points to PSMA points.
+    cutoff
+        Probability from which on a voxel is disease, in (0, 1).
 
     Returns
     -------
     ndarray
         [z, y, x] bool; only voxels at or above the threshold.
     """
-    own = spaces[tracer]
-    mask = _mask(own, tracer, logits[tracer])
+    own, least = spaces[tracer], math.log(cutoff / (1 - cutoff))
+    mask = _mask(own, tracer, logits[tracer], least)
     if fusion == "bothways" and tracer.other in spaces:
         other = spaces[tracer.other]
-        found = Volume(_mask(other, tracer, logits[tracer.other]).astype(np.float32), other.geometry)
+        found = Volume(_mask(other, tracer, logits[tracer.other], least).astype(np.float32), other.geometry)
         to_other = fdg_to_psma if tracer is Tracer.FDG else fdg_to_psma.inverse()
         mask |= resample(found, own.geometry, to_other) > 0
     return mask & own.hot
 
 
-def _mask(space: Space, tracer: Tracer, logits: Logits) -> NDArray[np.bool_]:
+def _mask(space: Space, tracer: Tracer, logits: Logits, least: float) -> NDArray[np.bool_]:
     mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
-    mask[space.needed[tracer]] = logits[tracer] >= 0  # sigmoid >= 0.5
+    mask[space.needed[tracer]] = logits[tracer] >= least
     return mask

@@ -100,6 +100,33 @@ def score(
     )
 
 
+@dataclass(frozen=True)
+class LesionCounts:
+    """Components of the truth, those that the answer touches, and components of the answer that touch no truth."""
+
+    lesions: int
+    found: int
+    false: int
+
+
+def count_lesions(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> LesionCounts:
+    """Count lesions alone, for which no PET is needed; arguments as of `score`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"prediction {predicted.shape} and truth {truth.shape} must have one shape")
+    around = Box.around_mask(predicted | truth)
+    if around is None:
+        return LesionCounts(0, 0, 0)
+    predicted, truth = predicted[around.slices], truth[around.slices]
+    missed, false = _untouched(truth, predicted), _untouched(predicted, truth)
+    return LesionCounts(missed.components, missed.components - missed.untouched, false.untouched)
+
+
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Dice similarity coefficient; 1 where both masks are empty."""
     total = int(a.sum()) + int(b.sum())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from deeppsma.errors import ConfigurationError
 from deeppsma.organs import LABEL_MAX
 from deeppsma.resources import names, read_toml
+from deeppsma.tracer import Tracer
 from deeppsma.weights import ALL_MEMBERS
 
 FUSIONS = ("single", "bothways")
@@ -51,6 +53,9 @@ class Recipe:
         with the answer from the other tracer's space.
     growing
         None for no growing.
+    cutoffs
+        By tracer: probability from which on a voxel is disease, in (0, 1);
+        0.5 for a tracer that is not named.
     window_overlap
         Share by which windows overlap, in [0, 1).
     """
@@ -61,6 +66,7 @@ class Recipe:
     summary: str = ""
     source: str = ""
     growing: Growing | None = None
+    cutoffs: Mapping[str, float] = field(default_factory=dict)
     window_overlap: float = 0.5
 
     def __post_init__(self) -> None:
@@ -68,8 +74,14 @@ class Recipe:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {self.fusion!r}")
         if not self.members or (ALL_MEMBERS in self.members and len(self.members) > 1):
             raise ValueError(f'members must be names, or "{ALL_MEMBERS}" alone, not {self.members}')
+        if set(self.cutoffs) - set(Tracer) or any(not 0 < value < 1 for value in self.cutoffs.values()):
+            raise ValueError(f"cutoffs must be between 0 and 1, by tracer, not {self.cutoffs}")
         if not 0 <= self.window_overlap < 1:
             raise ValueError(f"window_overlap must be at least 0 and below 1, not {self.window_overlap}")
+
+    def cutoff(self, tracer: Tracer) -> float:
+        """Probability from which on a voxel is disease."""
+        return self.cutoffs.get(tracer.value, 0.5)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the run report."""
@@ -85,7 +97,7 @@ def load_recipe(name: str) -> Recipe:
         If there is none of that name, or a value makes no sense.
     """
     path, content = read_toml("recipes", name)
-    if unknown := set(content) - ({field.name for field in fields(Recipe)} - {"name"}):
+    if unknown := set(content) - ({each.name for each in fields(Recipe)} - {"name"}):
         raise ConfigurationError(path, f"unknown keys {sorted(unknown)}", "mend the recipe")
     try:
         growing = content.pop("growing", None)

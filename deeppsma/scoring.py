@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeppsma.cohort import LabelledCase, load_labelled
 from deeppsma.errors import InputError
@@ -85,17 +86,43 @@ def score_result(result: Path, labelled: LabelledCase) -> dict[Tracer, Scores]:
     for tracer, found in files.items():
         if not found.geometry.same_grid(labelled.truths[tracer].geometry):
             raise InputError(found.path, "not on the truth's grid", "give the result of this very case")
-    return score_masks({tracer: found.read() for tracer, found in files.items()}, labelled)
+    return score_masks({tracer: found.read() for tracer, found in files.items()}, read_references(labelled))
 
 
-def score_masks(masks: Mapping[Tracer, Volume], labelled: LabelledCase) -> dict[Tracer, Scores]:
-    """Scores of masks on their PETs' grids, 0/1, against their case."""
+@dataclass(frozen=True)
+class Reference:
+    """What a mask of one tracer is held against; arrays [z, y, x] on the PET's grid.
+
+    Parameters
+    ----------
+    suv
+        PET.
+    truth
+        bool.
+    voxel_volume_ml
+        Of the grid.
+    """
+
+    suv: NDArray[np.float32]
+    truth: NDArray[np.bool_]
+    voxel_volume_ml: float
+
+
+def read_references(labelled: LabelledCase) -> dict[Tracer, Reference]:
+    """PET and truth of both tracers."""
     out = {}
     for tracer in Tracer:
         pet, truth = labelled.case.study(tracer).read_pet(), labelled.truths[tracer].read()
-        volume_ml = truth.geometry.voxel_volume_ml
-        out[tracer] = score(masks[tracer].voxels > 0, truth.voxels > 0, pet.voxels, volume_ml)
+        out[tracer] = Reference(pet.voxels, truth.voxels > 0, truth.geometry.voxel_volume_ml)
     return out
+
+
+def score_masks(masks: Mapping[Tracer, Volume], references: Mapping[Tracer, Reference]) -> dict[Tracer, Scores]:
+    """Scores of masks on their PETs' grids, 0/1."""
+    return {
+        tracer: score(masks[tracer].voxels > 0, of.truth, of.suv, of.voxel_volume_ml)
+        for tracer, of in references.items()
+    }
 
 
 def score_results(results: Sequence[Path], folders: Sequence[Path], one_case: bool) -> dict[str, CohortScores]:

@@ -6,23 +6,21 @@ anything is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.box import Box
 from deeppsma.case import Case
-from deeppsma.channels import Channels, build_channels
-from deeppsma.compute import ComputePlan, plan_compute
-from deeppsma.fusion import fuse, mean_logits, wanted_tracers
+from deeppsma.evidence import Evidence, ProgressBar, RunLog, gather
+from deeppsma.fusion import fuse, wanted_tracers
 from deeppsma.geometry import Geometry
 from deeppsma.growing import grow
 from deeppsma.images import Volume
-from deeppsma.network import NetworkConfig
-from deeppsma.predict import Logits, Prediction, plan_prediction, predict
+from deeppsma.predict import Logits
 from deeppsma.recipe import Growing, Recipe
 from deeppsma.report import describe_run
 from deeppsma.resampling import resample
@@ -30,12 +28,6 @@ from deeppsma.spaces import Space, build_spaces
 from deeppsma.stopwatch import Stopwatch
 from deeppsma.tracer import Tracer
 from deeppsma.weights import Member, WeightsStore
-
-if TYPE_CHECKING:
-    import torch
-
-#: Wraps the count of windows in something that shows progress; called once, with the total.
-ProgressBar = Callable[[int], Callable[[], None]]
 
 
 @dataclass(frozen=True)
@@ -52,16 +44,6 @@ class Segmentation:
 
     masks: Mapping[Tracer, Volume]
     report: dict[str, Any]
-
-
-@dataclass
-class _Run:
-    """What a run gathers for its report."""
-
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    fallbacks: list[str] = field(default_factory=list)
-    windows: dict[str, int] = field(default_factory=lambda: {"run": 0, "skipped": 0})
-    plan: ComputePlan | None = None
 
 
 def segment(
@@ -99,135 +81,94 @@ def segment(
     DeepPsmaError
         One line that names the cause and the remedy.
     """
-    run = _Run(watch or Stopwatch())
-    with run.watch.stage("read weights"):
+    log = RunLog(watch or Stopwatch())
+    with log.watch.stage("read weights"):
         members = store.choose(recipe.members)
-    thresholds = case.thresholds
-    _note_formats(case, run)
-    with run.watch.stage("read PET"):
-        pets = {tracer: case.study(tracer).read_pet() for tracer in Tracer}
-        grids = {tracer: pets[tracer].geometry for tracer in Tracer}
-    with run.watch.stage("spaces"):
-        spaces = build_spaces(pets, thresholds, case.fdg_to_psma)
-        del pets  # what is needed of them has been cropped
-    masks: dict[Tracer, NDArray[np.bool_]] = {}
-    if spaces:
-        organs = _read_organs(case, recipe, members, run)
-        logits = _logits(case, recipe, members, spaces, organs, device, progress, run)
-        for tracer in Tracer:
-            if tracer in spaces:
-                masks[tracer] = _mask(tracer, case, recipe, spaces, logits, organs, run)
-    with run.watch.stage("masks"):
-        whole = {tracer: _on_full_grid(spaces.get(tracer), masks.get(tracer), grids[tracer]) for tracer in Tracer}
-        findings = {t: _findings(spaces.get(t), masks.get(t), thresholds[t]) for t in Tracer}
-    report = describe_run(case, recipe, members, run.plan, run.watch, run.windows, run.fallbacks, findings)
+    _note_formats(case, log)
+    grids, spaces = read_spaces(case, log)
+    organs = read_organs(case, [recipe], members, log) if spaces else dict.fromkeys(Tracer)
+    evidence = gather(
+        case,
+        spaces,
+        organs,
+        members,
+        lambda fixed: wanted_tracers(recipe.fusion, fixed),
+        recipe.window_overlap,
+        device,
+        progress,
+        log,
+    )
+    logits = evidence.mean([member.name for member in members])
+    masks = {tracer: mask_of(tracer, recipe, evidence, logits, log) for tracer in Tracer if tracer in spaces}
+    with log.watch.stage("masks"):
+        whole = {tracer: on_full_grid(spaces.get(tracer), masks.get(tracer), grids[tracer]) for tracer in Tracer}
+        findings = {t: _findings(spaces.get(t), masks.get(t), case.thresholds[t]) for t in Tracer}
+    report = describe_run(case, recipe, members, log.plan, log.watch, log.windows, log.fallbacks, findings)
     return Segmentation(whole, report)
 
 
-def _note_formats(case: Case, run: _Run) -> None:
+def read_spaces(case: Case, log: RunLog) -> tuple[dict[Tracer, Geometry], dict[Tracer, Space]]:
+    """The PETs' whole grids, and the spaces cropped from them."""
+    with log.watch.stage("read PET"):
+        pets = {tracer: case.study(tracer).read_pet() for tracer in Tracer}
+        grids = {tracer: pets[tracer].geometry for tracer in Tracer}
+    with log.watch.stage("spaces"):
+        return grids, build_spaces(pets, case.thresholds, case.fdg_to_psma)
+
+
+def _note_formats(case: Case, log: RunLog) -> None:
     for tracer in Tracer:
         study = case.study(tracer)
         for what, file in (("PET", study.pet), ("organ map", study.organs)):
             if file is not None and file.unsaid_position is not None:
-                run.fallbacks.append(f"{tracer.upper()} {what}: {file.unsaid_position}")
+                log.fallbacks.append(f"{tracer.upper()} {what}: {file.unsaid_position}")
 
 
-def _read_organs(case: Case, recipe: Recipe, members: list[Member], run: _Run) -> dict[Tracer, Volume | None]:
-    keeps = recipe.growing is not None and bool(recipe.growing.kept_organs)
+def read_organs(
+    case: Case, recipes: Sequence[Recipe], members: Sequence[Member], log: RunLog
+) -> dict[Tracer, Volume | None]:
+    """Organ maps, where recipes or members need them; one that is missing is said in the log."""
+    keeps = any(recipe.growing is not None and recipe.growing.kept_organs for recipe in recipes)
     feeds = any(member.network.needs("organs") for member in members)
     out: dict[Tracer, Volume | None] = dict.fromkeys(Tracer)
     if not (keeps or feeds):
         return out
-    with run.watch.stage("read organs"):
+    with log.watch.stage("read organs"):
         for tracer in Tracer:
             out[tracer] = case.study(tracer).read_organs()
             if out[tracer] is None:
                 effects = ["the network sees no organs"] * feeds + ["growing spares no organ"] * keeps
-                run.fallbacks.append(f"no {tracer.upper()} organ map: {', '.join(effects)}")
+                log.fallbacks.append(f"no {tracer.upper()} organ map: {', '.join(effects)}")
     return out
 
 
-def _logits(
-    case: Case,
-    recipe: Recipe,
-    members: list[Member],
-    spaces: Mapping[Tracer, Space],
-    organs: Mapping[Tracer, Volume | None],
-    device: str,
-    progress: ProgressBar | None,
-    run: _Run,
-) -> dict[Tracer, Logits]:
-    """Ensemble logits by fixed tracer."""
-    with run.watch.stage("start torch"):
-        plan, fallback = plan_compute(device)
-        _make_deterministic()
-    if fallback:
-        run.fallbacks.append(fallback)
-    networks: dict[str, torch.nn.Module] = {}
-    found: dict[Tracer, Logits] = {}
-    for fixed, space in spaces.items():
-        # One space at a time, and its channels once for all members that are fed alike: memory does not grow.
-        jobs: dict[NetworkConfig, Prediction] = {}
-        of_members = []
-        for member in members:
-            if member.network not in jobs:
-                with run.watch.stage("channels"):
-                    channels = _channels(member.network, list(jobs.values()), space, case, organs)
-                    wanted = wanted_tracers(recipe.fusion, fixed)
-                    jobs[member.network] = plan_prediction(
-                        member.network, space, channels, wanted, recipe.window_overlap
-                    )
-            if member.name not in networks:
-                with run.watch.stage("read weights"):
-                    networks[member.name] = member.load()
-            advance = progress(jobs[member.network].windows_needed) if progress is not None else None
-            with run.watch.stage("network"):
-                outcome = predict(
-                    networks[member.name],
-                    jobs[member.network],
-                    plan,
-                    recipe.window_overlap,
-                    advance,
-                    run.fallbacks.append,
-                )
-            plan = outcome.plan
-            run.windows["run"] += outcome.windows_run
-            run.windows["skipped"] += outcome.windows_skipped
-            of_members.append(outcome.logits)
-        found[fixed] = mean_logits(of_members)
-    run.plan = plan
-    return found
-
-
-def _channels(
-    config: NetworkConfig,
-    made: list[Prediction],
-    space: Space,
-    case: Case,
-    organs: Mapping[Tracer, Volume | None],
-) -> Channels:
-    block = config.block_zyx(space.geometry)
-    for job in made:
-        if job.config.channels == config.channels and job.channels.block_zyx == block:
-            return job.channels
-    return build_channels(config, space, case.thresholds, organs, case.fdg_to_psma)
-
-
-def _mask(
-    tracer: Tracer,
-    case: Case,
-    recipe: Recipe,
-    spaces: Mapping[Tracer, Space],
-    logits: Mapping[Tracer, Logits],
-    organs: Mapping[Tracer, Volume | None],
-    run: _Run,
+def mask_of(
+    tracer: Tracer, recipe: Recipe, evidence: Evidence, logits: Mapping[Tracer, Logits], log: RunLog
 ) -> NDArray[np.bool_]:
-    with run.watch.stage("fusion"):
-        mask = fuse(recipe.fusion, tracer, spaces, logits, case.fdg_to_psma)
+    """What a recipe makes of the evidence.
+
+    Parameters
+    ----------
+    tracer
+        Whose mask; its space must be there.
+    recipe
+        Fusion, cutoffs and growing.
+    evidence, logits
+        Of the case; the ensemble's logits by fixed tracer.
+    log
+        Timings are added to it.
+
+    Returns
+    -------
+    ndarray
+        [z, y, x] bool on the crop of the tracer's space.
+    """
+    with log.watch.stage("fusion"):
+        mask = fuse(recipe.fusion, tracer, evidence.spaces, logits, evidence.case.fdg_to_psma, recipe.cutoff(tracer))
     if recipe.growing is None:
         return mask
-    with run.watch.stage("growing"):
-        return _grown(mask, spaces[tracer], organs[tracer], recipe.growing)
+    with log.watch.stage("growing"):
+        return _grown(mask, evidence.spaces[tracer], evidence.organs[tracer], recipe.growing)
 
 
 def _grown(mask: NDArray[np.bool_], space: Space, organs: Volume | None, growing: Growing) -> NDArray[np.bool_]:
@@ -245,7 +186,8 @@ def _grown(mask: NDArray[np.bool_], space: Space, organs: Volume | None, growing
     return out
 
 
-def _on_full_grid(space: Space | None, mask: NDArray[np.bool_] | None, grid: Geometry) -> Volume:
+def on_full_grid(space: Space | None, mask: NDArray[np.bool_] | None, grid: Geometry) -> Volume:
+    """Mask of a crop as 0/1 on the PET's whole grid; empty where there is none."""
     whole = np.zeros(grid.shape_zyx, dtype=np.uint8)
     if space is not None and mask is not None:
         whole[space.box.slices] = mask
@@ -268,10 +210,3 @@ def _findings(space: Space | None, mask: NDArray[np.bool_] | None, threshold_suv
         "suv_max": round(float(suv.max()), 3),
         "suv_mean": round(float(suv.mean(dtype=np.float64)), 3),
     }
-
-
-def _make_deterministic() -> None:
-    import torch
-
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True

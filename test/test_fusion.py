@@ -63,6 +63,14 @@ def test_a_logit_of_zero_is_disease():
     assert fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF).ravel().tolist() == [1, 0, 1, 0, 1]
 
 
+def test_a_cutoff_is_a_probability():
+    fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
+    quarter = np.log(0.25 / 0.75)
+    answers = {Tracer.FDG: {Tracer.FDG: np.array([0, quarter + 1e-6, quarter - 1e-6, -5, 5], np.float32)}}
+    found = fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF, cutoff=0.25)
+    assert found.ravel().tolist() == [1, 1, 0, 0, 1]
+
+
 def test_bothways_with_one_space_alone():
     fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
     answers = {Tracer.FDG: logits(fdg, fdg=line(1, 0, 0, 0, 0).astype(bool))}

@@ -4,6 +4,7 @@ from deeppsma import resources
 from deeppsma.errors import ConfigurationError
 from deeppsma.organs import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
 from deeppsma.recipe import DEFAULT_RECIPE, Growing, Recipe, all_recipes, load_recipe
+from deeppsma.tracer import Tracer
 
 
 def test_the_reports_five_are_there():
@@ -36,6 +37,8 @@ def test_an_unknown_name_lists_what_there_is():
         ('members = ["a"]\nfusion = "single"\nwindow_overlap = 1.0', "window_overlap"),
         ('members = ["a"]\nfusion = "single"\nradius = 5', "unknown keys"),
         ('members = ["a"]\nfusion = "single"\nname = "b"', "unknown keys"),
+        ('members = ["a"]\nfusion = "single"\n[cutoffs]\nfdg = 1.0', "cutoffs must be"),
+        ('members = ["a"]\nfusion = "single"\n[cutoffs]\nct = 0.5', "cutoffs must be"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 0', "radius_mm must be"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nkept_organs = [1]', "radius_mm"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organs = [118]', "kept_organs must be"),
@@ -47,6 +50,11 @@ def test_nonsense_is_refused(text, match, tmp_path, monkeypatch):
     monkeypatch.setattr(resources, "resources_folder", lambda: tmp_path)
     with pytest.raises(ConfigurationError, match=match):
         load_recipe("odd")
+
+
+def test_cutoffs_are_a_half_unless_named():
+    recipe = Recipe("r", ("m",), "single", cutoffs={"fdg": 0.25})
+    assert (recipe.cutoff(Tracer.FDG), recipe.cutoff(Tracer.PSMA)) == (0.25, 0.5)
 
 
 def test_plain_values_for_the_report():

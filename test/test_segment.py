@@ -1,10 +1,10 @@
-import importlib
 import json
 import shutil
 
 import numpy as np
 import pytest
 
+from deeppsma import evidence
 from deeppsma.case import load_case
 from deeppsma.geometry import Geometry
 from deeppsma.growing import grow
@@ -16,7 +16,6 @@ from deeppsma.tracer import Tracer
 from deeppsma.weights import WeightsStore
 from test.conftest import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, write_platform_case, write_tiny_member
 
-segment_module = importlib.import_module("deeppsma.segment")  # the package's attribute of that name is the function
 RECIPES = ["single", "single_plus", "bothways", "bothways_plus", "ensemble"]
 
 
@@ -120,8 +119,8 @@ def test_members_that_are_fed_alike_share_their_channels(platform_case, tmp_path
     for number in range(3):
         write_tiny_member(tmp_path / f"weights/m{number}", TINY_NETWORK, seed=number)
     made = []
-    real = segment_module.build_channels
-    monkeypatch.setattr(segment_module, "build_channels", lambda *a: (made.append(a), real(*a))[1])
+    real = evidence.build_channels
+    monkeypatch.setattr(evidence, "build_channels", lambda *a: (made.append(a), real(*a))[1])
     segment(load_case(platform_case), Recipe("r", ("*",), "bothways"), WeightsStore((tmp_path / "weights",)), "cpu")
     assert len(made) == 2  # one per space
 

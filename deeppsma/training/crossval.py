@@ -15,13 +15,13 @@ from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.jsonfile import read_json
 from deeppsma.metrics import Scores
 from deeppsma.recipe import load_recipe
-from deeppsma.scoring import csv_table, score_masks, summary_table
+from deeppsma.scoring import csv_table, read_references, score_masks, summary_table
 from deeppsma.segment import segment
 from deeppsma.tracer import Tracer
 from deeppsma.training.command import TrainRequest, run_training
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import case_folders, fingerprint
-from deeppsma.weights import ALL_MEMBERS, MANIFEST_NAME, WeightsStore
+from deeppsma.weights import ALL_MEMBERS, MANIFEST_NAME, Member, WeightsStore
 
 FOLDS_NAME, REQUEST_NAME, SCORES_NAME = "folds.json", "request.json", "scores.json"
 TABLE_NAME, CSV_NAME = "crossval.md", "crossval.csv"
@@ -69,6 +69,46 @@ def run_crossval(request: CrossvalRequest) -> str:
     names = [name for fold in folds.held_out for name in fold]
     (out / CSV_NAME).write_text(csv_table({request.recipe: everyone}, names), encoding="utf-8")
     return table
+
+
+def fold_members(out: Path) -> list[Member]:
+    """The members of all folds in a folder of ``deeppsma crossval``, named ``fold 0`` and so on.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = []
+    for place in _fold_folders(out):
+        store = WeightsStore((place,))
+        found += [replace(store.member(name), name=place.name.replace("_", " ")) for name in store.names()]
+    if not found:
+        raise InputError(out, "no trained folds there", "give OUT of 'deeppsma crossval'")
+    return found
+
+
+def fold_scores(out: Path) -> dict[str, _ByTracer]:
+    """Scores of each fold's held-out cases in a folder of ``deeppsma crossval``.
+
+    Raises
+    ------
+    InputError
+        If a fold is not scored.
+    """
+    found = {}
+    for place in _fold_folders(out):
+        scores = _kept(place / SCORES_NAME)
+        if scores is None:
+            raise InputError(place / SCORES_NAME, "no scores", "let 'deeppsma crossval' finish")
+        found[place.name.replace("_", " ")] = scores
+    if not found:
+        raise InputError(out, "no folds there", "give OUT of 'deeppsma crossval'")
+    return found
+
+
+def _fold_folders(out: Path) -> list[Path]:
+    return sorted(place for place in out.glob("fold_*") if place.is_dir())
 
 
 def _folds(path: Path, names: Sequence[str], count: int) -> Folds:
@@ -129,7 +169,7 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     for folder in tqdm(held_out, desc=f"score {place.name}", disable=None):
         labelled = load_labelled(folder)
         masks = segment(labelled.case, recipe, store, request.train.device).masks
-        for tracer, of_case in score_masks(masks, labelled).items():
+        for tracer, of_case in score_masks(masks, read_references(labelled)).items():
             scores[tracer].append(of_case)
     content = {"of": of, "scores": {tracer.value: [asdict(each) for each in scores[tracer]] for tracer in Tracer}}
     partial = place / f"{SCORES_NAME}.partial"
@@ -138,11 +178,11 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     return scores
 
 
-def _kept(path: Path, of: dict[str, Any]) -> _ByTracer | None:
-    """Scores of an earlier run, if they are of the same member, recipe and cases."""
+def _kept(path: Path, of: dict[str, Any] | None = None) -> _ByTracer | None:
+    """Scores of an earlier run; where ``of`` is given, only those of that very member, recipe and cases."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["of"] == of:
+        if of is None or content["of"] == of:
             return {tracer: [Scores(**each) for each in content["scores"][tracer.value]] for tracer in Tracer}
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or of another version: scored anew

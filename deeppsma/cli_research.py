@@ -1,0 +1,217 @@
+"""The command line's part for research: cohorts, scores, training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from deeppsma.recipe import DEFAULT_RECIPE
+
+
+def add_research(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands of this module to the command line."""
+    _add_survey(commands)
+    _add_score(commands)
+    _add_train(commands)
+    _add_crossval(commands)
+    _add_experiments(commands)
+
+
+def _add_survey(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "survey",
+        help="hold a cohort against published figures",
+        description="Measures a cohort that has truth masks (synthetic, or the real data set) and prints a table: "
+        "figure, real, ours, ratio. Figures of organs and lesions need the cards that 'deeppsma phantom' writes.",
+    )
+    command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases, in either layout")
+    command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    command.add_argument("--picture", type=Path, metavar="PNG", help="also draw a page of the first ten patients")
+    command.set_defaults(run=_survey)
+
+
+def _survey(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from deeppsma.cohort import cohort_folders
+    from deeppsma.errors import ConfigurationError
+    from deeppsma.phantom.comparison import compare, markdown, trivial_line
+    from deeppsma.phantom.gallery import gallery
+    from deeppsma.phantom.survey import survey
+
+    if options.jobs < 1:
+        raise ConfigurationError("--jobs", f"{options.jobs} processes", "give 1 or more")
+    folders = cohort_folders(options.cohort)
+    cases = list(tqdm(survey(options.cohort, options.jobs), total=len(folders), desc="cases", disable=None))
+    print(markdown(compare(cases)))
+    print(f"\n{trivial_line(cases)}")
+    if options.picture is not None:
+        options.picture.write_bytes(gallery(folders[:10]))
+
+
+def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "score",
+        help="hold results against the truth",
+        description="Prints the challenge's six figures per tracer, and lesions found. One case: RESULT is OUT of "
+        "'deeppsma segment', TRUTH its case with truth (or that case's folder 'truth'). A cohort: TRUTH is a folder "
+        "of cases, each RESULT a folder of results with the cases' names; several of them are ranked as the challenge "
+        "ranks.",
+    )
+    command.add_argument("results", type=Path, nargs="+", metavar="RESULT", help="one, or several methods' of a cohort")
+    command.add_argument("truth", type=Path, metavar="TRUTH", help="case with truth, or cohort")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write every case's scores there")
+    command.add_argument(
+        "--picture",
+        type=Path,
+        metavar="PNG",
+        help="also draw one case's projections: true positive green, false negative cyan, false positive magenta",
+    )
+    command.set_defaults(run=_score)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from deeppsma.cohort import cohort_folders, load_labelled, truth_case
+    from deeppsma.errors import ConfigurationError
+    from deeppsma.scoring import (
+        agreement_picture,
+        case_lines,
+        csv_table,
+        rank,
+        rank_table,
+        score_results,
+        summary_table,
+    )
+
+    single = truth_case(options.truth)
+    if options.picture is not None and (single is None or len(options.results) > 1):
+        raise ConfigurationError("--picture", "a cohort, or several results", "give one result and its case")
+    folders = [single] if single is not None else cohort_folders(options.truth)
+    methods = score_results(options.results, folders, one_case=single is not None)
+    print(case_lines(methods) if len(folders) == 1 else summary_table(methods))
+    if len(methods) > 1:
+        print(f"\n{rank_table(rank(methods))}")
+    if options.picture is not None:
+        options.picture.write_bytes(agreement_picture(options.results[0], load_labelled(folders[0])))
+    if options.csv is not None:
+        options.csv.write_text(csv_table(methods, [folder.name for folder in folders]), encoding="utf-8")
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "train",
+        help="train a network",
+        description="Trains on cases in the data set's layout and freezes the weights as a member in OUT/NAME. "
+        "Samples are cached in OUT/samples; curve.csv, curves.png and, with --fold, validation.csv show its course. "
+        "Several GPUs: torchrun --nproc-per-node N -m deeppsma train ...",
+    )
+    command.add_argument("data", type=Path, metavar="DATA", help="folder of train_XXXX cases")
+    command.add_argument("out", type=Path, metavar="OUT", help="samples, checkpoint, curve and the frozen member")
+    command.add_argument("--name", default="cds-compact", help="of the member (default cds-compact)")
+    command.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
+    command.add_argument("--describe", default="", metavar="TEXT", help="what the data are, for the model card")
+    _add_training_options(command)
+    command.add_argument("--fold", type=int, metavar="K", help="leave out the cases that this fold holds out")
+    command.add_argument(
+        "--folds", type=Path, metavar="FILE", help="which cases; 'deeppsma crossval' writes such a file"
+    )
+    command.set_defaults(run=_train)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from deeppsma.training.command import TrainRequest, run_training
+
+    request = TrainRequest(
+        options.data,
+        options.out,
+        options.settings,
+        options.name,
+        options.steps,
+        options.seed,
+        options.device,
+        options.resume,
+        options.describe,
+        options.start,
+        options.fold,
+        options.folds,
+    )
+    member = run_training(request)
+    print(member.folder)
+
+
+def _add_training_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
+    command.add_argument("--steps", type=int, help="instead of the settings' own number")
+    command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
+    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    command.add_argument(
+        "--from",
+        dest="start",
+        default="",
+        metavar="MEMBER",
+        help="go on from shipped weights, or a folder's; scores count only on cases that these have not seen",
+    )
+
+
+def _add_crossval(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "crossval",
+        help="train and score all folds",
+        description="Draws the folds once (OUT/folds.json), trains those that are missing, scores each on the cases "
+        "that it has not seen, and writes OUT/crossval.md and OUT/crossval.csv. An interrupted run goes on where it "
+        "stopped.",
+    )
+    command.add_argument("data", type=Path, metavar="DATA", help="folder of train_XXXX cases")
+    command.add_argument("out", type=Path, metavar="OUT", help="folds, their runs and members, tables")
+    command.add_argument("--folds", type=int, default=5, help="how many (default 5)")
+    command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"to score with (default {DEFAULT_RECIPE})")
+    _add_training_options(command)
+    command.set_defaults(run=_crossval)
+
+
+def _crossval(options: argparse.Namespace) -> None:
+    from deeppsma.training.command import TrainRequest
+    from deeppsma.training.crossval import CrossvalRequest, run_crossval
+
+    train = TrainRequest(
+        options.data,
+        options.out,
+        settings=options.settings,
+        steps=options.steps,
+        seed=options.seed,
+        device=options.device,
+        start=options.start,
+    )
+    print(run_crossval(CrossvalRequest(train, options.recipe, options.folds)))
+
+
+def _add_experiments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "experiments",
+        help="hold recipes side by side on a cohort",
+        description="Scores recipes on a cohort with truth and writes OUT/experiments.md: the CDS report's tables, "
+        "each row beside the report's own; all figures with intervals; ranks; lesions found against false ones at "
+        "every cutoff (also OUT/froc.png). OUT/experiments.csv has every case. Each case is read, and run through each "
+        "network, once; an interrupted run goes on where it stopped.",
+    )
+    command.add_argument(
+        "cohort", type=Path, metavar="COHORT", help="folder of cases with truth that nobody trained on"
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="tables, picture, and what is scored so far")
+    recipes = ("single", "single_plus", "bothways", "bothways_plus", "ensemble")
+    command.add_argument("--recipes", nargs="+", default=recipes, metavar="R", help="default: all of the CDS report")
+    command.add_argument("--weights", type=Path, metavar="DIR", help="members here come before the shipped ones")
+    command.add_argument(
+        "--crossval", type=Path, metavar="CV", help="OUT of 'deeppsma crossval': makes table 1, and is the ensemble"
+    )
+    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    command.set_defaults(run=_experiments)
+
+
+def _experiments(options: argparse.Namespace) -> None:
+    from deeppsma.experiments.command import ExperimentsRequest, run_experiments
+
+    request = ExperimentsRequest(
+        options.cohort, options.out, tuple(options.recipes), options.weights, options.crossval, options.device
+    )
+    print(run_experiments(request))

@@ -1,0 +1,167 @@
+"""What the networks say of a case, from which any recipe makes its masks.
+
+Channels are made and networks are run here, once; fusion, growing and the
+choice of a cutoff cost next to nothing afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from deeppsma.case import Case
+from deeppsma.channels import Channels, build_channels
+from deeppsma.compute import ComputePlan, plan_compute
+from deeppsma.fusion import mean_logits
+from deeppsma.images import Volume
+from deeppsma.network import NetworkConfig
+from deeppsma.predict import Logits, Prediction, plan_prediction, predict
+from deeppsma.spaces import Space
+from deeppsma.stopwatch import Stopwatch
+from deeppsma.tracer import Tracer
+from deeppsma.weights import Member
+
+if TYPE_CHECKING:
+    import torch
+
+#: Wraps the count of windows in something that shows progress; called once, with the total.
+ProgressBar = Callable[[int], Callable[[], None]]
+
+
+@dataclass
+class RunLog:
+    """What a run gathers for its report.
+
+    Parameters
+    ----------
+    watch
+        Stage timings.
+    fallbacks
+        Everything that did not go as planned, a line each.
+    windows
+        How many were run and skipped.
+    plan
+        Where the networks ran; None if they did not have to.
+    """
+
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    fallbacks: list[str] = field(default_factory=list)
+    windows: dict[str, int] = field(default_factory=lambda: {"run": 0, "skipped": 0})
+    plan: ComputePlan | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Logits of every member in every space of a case.
+
+    Parameters
+    ----------
+    case
+        The case.
+    spaces
+        By fixed tracer; empty where no voxel reaches its threshold.
+    organs
+        Label maps; None where there is none, or nobody needs one.
+    logits
+        By member name, then fixed tracer.
+    """
+
+    case: Case
+    spaces: Mapping[Tracer, Space]
+    organs: Mapping[Tracer, Volume | None]
+    logits: Mapping[str, Mapping[Tracer, Logits]]
+
+    def mean(self, members: Sequence[str]) -> dict[Tracer, Logits]:
+        """Ensemble logits of some members, by fixed tracer."""
+        return {fixed: mean_logits([self.logits[name][fixed] for name in members]) for fixed in self.spaces}
+
+
+def gather(
+    case: Case,
+    spaces: Mapping[Tracer, Space],
+    organs: Mapping[Tracer, Volume | None],
+    members: Sequence[Member],
+    wanted: Callable[[Tracer], tuple[Tracer, ...]],
+    overlap: float,
+    device: str = "auto",
+    progress: ProgressBar | None = None,
+    log: RunLog | None = None,
+) -> Evidence:
+    """Run members on the spaces of a case.
+
+    Parameters
+    ----------
+    case, spaces, organs
+        See `Evidence`.
+    members
+        Names are unique.
+    wanted
+        Tracers whose answers are needed, by fixed tracer.
+    overlap
+        Of the windows, in [0, 1).
+    device
+        "auto", "cuda" or "cpu".
+    progress
+        Shows how many windows are done.
+    log
+        Timings, fallbacks and windows are added to it.
+
+    Raises
+    ------
+    DeepPsmaError
+        If the device cannot be used, or a member's weights make no sense.
+    """
+    log = log or RunLog()
+    found: dict[str, dict[Tracer, Logits]] = {member.name: {} for member in members}
+    if not spaces:
+        return Evidence(case, spaces, organs, found)
+    with log.watch.stage("start torch"):
+        plan, fallback = plan_compute(device)
+        _make_deterministic()
+    if fallback:
+        log.fallbacks.append(fallback)
+    networks: dict[str, torch.nn.Module] = {}
+    for fixed, space in spaces.items():
+        # One space at a time, and its channels once for all members that are fed alike: memory does not grow.
+        jobs: dict[NetworkConfig, Prediction] = {}
+        for member in members:
+            if member.network not in jobs:
+                with log.watch.stage("channels"):
+                    channels = _channels(member.network, list(jobs.values()), space, case, organs)
+                    jobs[member.network] = plan_prediction(member.network, space, channels, wanted(fixed), overlap)
+            if member.name not in networks:
+                with log.watch.stage("read weights"):
+                    networks[member.name] = member.load()
+            advance = progress(jobs[member.network].windows_needed) if progress is not None else None
+            with log.watch.stage("network"):
+                outcome = predict(
+                    networks[member.name], jobs[member.network], plan, overlap, advance, log.fallbacks.append
+                )
+            plan = outcome.plan
+            log.windows["run"] += outcome.windows_run
+            log.windows["skipped"] += outcome.windows_skipped
+            found[member.name][fixed] = outcome.logits
+    log.plan = plan
+    return Evidence(case, spaces, organs, found)
+
+
+def _channels(
+    config: NetworkConfig,
+    made: list[Prediction],
+    space: Space,
+    case: Case,
+    organs: Mapping[Tracer, Volume | None],
+) -> Channels:
+    block = config.block_zyx(space.geometry)
+    for job in made:
+        if job.config.channels == config.channels and job.channels.block_zyx == block:
+            return job.channels
+    return build_channels(config, space, case.thresholds, organs, case.fdg_to_psma)
+
+
+def _make_deterministic() -> None:
+    import torch
+
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True

@@ -1,0 +1,1 @@
+"""Methods side by side on a cohort: the tables of the reports."""

@@ -1,0 +1,152 @@
+"""``deeppsma experiments``: the tables of the CDS report, and a FROC, on a cohort."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from deeppsma.cohort import cohort_folders, load_labelled
+from deeppsma.errors import ConfigurationError
+from deeppsma.experiments.froc import CUTOFFS, draw_froc, froc, froc_table
+from deeppsma.experiments.methods import TRIVIAL, CaseScores, Method, score_case
+from deeppsma.experiments.tables import beside_the_report, means, orders, reported
+from deeppsma.metrics import LesionCounts, Scores
+from deeppsma.picture import kind_of_patient
+from deeppsma.recipe import DEFAULT_RECIPE, load_recipe
+from deeppsma.scoring import CohortScores, csv_table, rank, rank_table, summary_table
+from deeppsma.tracer import Tracer
+from deeppsma.training.crossval import fold_members, fold_scores
+from deeppsma.training.samples import fingerprint
+from deeppsma.weights import NOTICE, Member, WeightsStore
+
+REPORT_NAME, CSV_NAME, FROC_NAME, SCORES_FOLDER = "experiments.md", "experiments.csv", "froc.png", "scores"
+RECIPES = ("single", "single_plus", "bothways", "bothways_plus", "ensemble")
+
+
+@dataclass(frozen=True)
+class ExperimentsRequest:
+    """What the command line asks for; see ``deeppsma experiments --help``."""
+
+    cohort: Path
+    out: Path
+    recipes: tuple[str, ...] = RECIPES
+    weights: Path | None = None
+    crossval: Path | None = None
+    device: str = "auto"
+
+
+def run_experiments(request: ExperimentsRequest) -> str:
+    """Score methods on a cohort; returns the tables, which also lie in OUT.
+
+    Cases that are scored are not scored again, unless they, the methods or
+    their weights have changed.
+    """
+    methods = _methods(request)
+    swept = DEFAULT_RECIPE if DEFAULT_RECIPE in request.recipes else methods[0].name
+    folds = fold_scores(request.crossval) if request.crossval is not None else None
+    folders = cohort_folders(request.cohort)
+    (request.out / SCORES_FOLDER).mkdir(parents=True, exist_ok=True)
+    cases = [_of_case(folder, methods, swept, request) for folder in tqdm(folders, desc="cases", disable=None)]
+    scores: dict[str, CohortScores] = {
+        name: {tracer: [case.scores[name][tracer] for case in cases] for tracer in Tracer}
+        for name in (TRIVIAL, *(method.name for method in methods))
+    }
+    curves = {tracer: froc([case.sweep[tracer] for case in cases]) for tracer in Tracer}
+    kind = "synthetic" if all(kind_of_patient(folder) for folder in folders) else "real"
+    people = f"{len(folders)} {kind}"
+    try:
+        draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
+    except ImportError:
+        print("note: no picture of the FROC: matplotlib is not installed", file=sys.stderr)
+    text = _text(methods, scores, folds, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
+    (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
+    (request.out / CSV_NAME).write_text(csv_table(scores, [folder.name for folder in folders]), encoding="utf-8")
+    return text
+
+
+def _methods(request: ExperimentsRequest) -> list[Method]:
+    """The recipes with their members; the ensemble is that of the folds, where folds are given."""
+    if not request.recipes or len(set(request.recipes)) != len(request.recipes):
+        raise ConfigurationError("--recipes", f"{request.recipes}", "name each recipe once")
+    store = WeightsStore.default(request.weights)
+    methods = []
+    for name in request.recipes:
+        recipe = load_recipe(name)
+        if request.crossval is not None and name == "ensemble":
+            members: Sequence[Member] = fold_members(request.crossval)
+        else:
+            members = store.choose(recipe.members)
+        methods.append(Method(name, recipe, tuple(members)))
+    return methods
+
+
+def _of_case(folder: Path, methods: Sequence[Method], swept: str, request: ExperimentsRequest) -> CaseScores:
+    of = {
+        "case": fingerprint(folder),
+        "methods": {method.name: method.identity for method in methods},
+        "cutoffs": list(CUTOFFS),
+        "swept": swept,
+    }
+    path = request.out / SCORES_FOLDER / f"{folder.name}.json"
+    kept = _kept(path, json.loads(json.dumps(of)))
+    if kept is not None:
+        return kept
+    found = score_case(load_labelled(folder), methods, swept, request.device)
+    content = {
+        "of": of,
+        "scores": {
+            m: {t.value: asdict(each) for t, each in by_tracer.items()} for m, by_tracer in found.scores.items()
+        },
+        "sweep": {tracer.value: [asdict(each) for each in counts] for tracer, counts in found.sweep.items()},
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return found
+
+
+def _kept(path: Path, of: dict[str, Any]) -> CaseScores | None:
+    """Scores of an earlier run, if they are of this very case and these methods."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["of"] != of:
+            return None
+        scores = {m: {t: Scores(**by[t.value]) for t in Tracer} for m, by in content["scores"].items()}
+        return CaseScores(scores, {t: [LesionCounts(**each) for each in content["sweep"][t.value]] for t in Tracer})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, cut off, or of another version: scored anew
+
+
+def _text(
+    methods: Sequence[Method],
+    scores: Mapping[str, CohortScores],
+    folds: Mapping[str, CohortScores] | None,
+    people: str,
+    curve: str,
+) -> str:
+    rows = {name: means(each) for name, each in scores.items()}
+    trained = sorted({member.trained_on for method in methods for member in method.members})
+    parts = [
+        f"# Experiments on {people} patients",
+        f"**{NOTICE}** Weights trained on: {'; '.join(trained)}. Rows marked *report: real* are the CDS report's own "
+        "figures, measured on real patients with other weights: they show the tables' shape, not a comparison.",
+    ]
+    if folds is not None:
+        ours = {name: means(each) for name, each in folds.items()}
+        count = sum(len(each[Tracer.PSMA]) for each in folds.values())
+        table = beside_the_report(ours, reported("folds"), f"{count} {people.rsplit(maxsplit=1)[-1]}, held out")
+        parts += ["## Table 1: cross-validation folds", table]
+    for title, name in (("Table 2: postprocessing", "postprocessing"), ("Table 3: unseen patients", "unseen")):
+        theirs = reported(name)
+        chosen = {key: row for key, row in rows.items() if key in theirs}
+        if chosen:
+            parts += [f"## {title}", beside_the_report(chosen, theirs, people), orders(chosen, theirs)]
+    ranked = rank({name: each for name, each in scores.items() if name != TRIVIAL})
+    parts += ["## All figures", summary_table(scores), "## Ranks, as the challenge ranks", rank_table(ranked), curve]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,131 @@
+"""Score several methods on one case, which is read, and run through each network, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from deeppsma.cohort import LabelledCase
+from deeppsma.errors import ConfigurationError
+from deeppsma.evidence import RunLog, gather
+from deeppsma.experiments.froc import CUTOFFS
+from deeppsma.fusion import wanted_tracers
+from deeppsma.images import Volume
+from deeppsma.metrics import LesionCounts, Scores, count_lesions
+from deeppsma.predict import Logits
+from deeppsma.recipe import Recipe
+from deeppsma.scoring import read_references, score_masks
+from deeppsma.segment import mask_of, on_full_grid, read_organs, read_spaces
+from deeppsma.tracer import Tracer
+from deeppsma.trivial import trivial_answer
+from deeppsma.weights import Member
+
+TRIVIAL = "trivial"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A recipe with the members that fill it.
+
+    Parameters
+    ----------
+    name
+        In tables.
+    recipe, members
+        What is done, with which networks.
+    """
+
+    name: str
+    recipe: Recipe
+    members: tuple[Member, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two runs must share for their scores to be the same; JSON values."""
+        recipe = {key: value for key, value in asdict(self.recipe).items() if key not in ("name", "summary", "source")}
+        return {"recipe": recipe, "sha256": [member.sha256 for member in self.members]}
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """Of one case.
+
+    Parameters
+    ----------
+    scores
+        By method ("trivial" is every hot voxel outside kidneys, liver and
+        bladder), then tracer.
+    sweep
+        By tracer: lesions at each cutoff of `CUTOFFS`, of the swept method.
+    """
+
+    scores: Mapping[str, Mapping[Tracer, Scores]]
+    sweep: Mapping[Tracer, Sequence[LesionCounts]]
+
+
+def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, device: str = "auto") -> CaseScores:
+    """Scores of methods on a case.
+
+    Parameters
+    ----------
+    labelled
+        The case with its truth.
+    methods
+        Names are unique, and so are the names of different members; all with
+        one window overlap.
+    swept
+        Method whose cutoff is moved for the FROC.
+    device
+        "auto", "cuda" or "cpu".
+
+    Raises
+    ------
+    ConfigurationError
+        If two members share a name, or the overlaps differ.
+    """
+    members = _members(methods)
+    overlaps = {method.recipe.window_overlap for method in methods}
+    if len(overlaps) != 1:
+        raise ConfigurationError("experiments", f"window overlaps {sorted(overlaps)}", "choose recipes of one overlap")
+    log = RunLog()
+    case = labelled.case
+    grids, spaces = read_spaces(case, log)
+    organs = read_organs(case, [method.recipe for method in methods], members, log) if spaces else {}
+    # All answers of a space are needed if any recipe fuses them.
+    fusion = "bothways" if any(method.recipe.fusion == "bothways" for method in methods) else "single"
+    evidence = gather(
+        case, spaces, organs, members, lambda fixed: wanted_tracers(fusion, fixed), overlaps.pop(), device, log=log
+    )
+    references = read_references(labelled)
+    scores = {TRIVIAL: score_masks(_trivial(labelled), references)}
+    sweep: dict[Tracer, list[LesionCounts]] = {}
+    for method in methods:
+        logits = evidence.mean([member.name for member in method.members])
+
+        def masks_of(recipe: Recipe, logits: Mapping[Tracer, Logits] = logits) -> dict[Tracer, Volume]:
+            found = {t: mask_of(t, recipe, evidence, logits, log) for t in spaces}
+            return {t: on_full_grid(spaces.get(t), found.get(t), grids[t]) for t in Tracer}
+
+        scores[method.name] = score_masks(masks_of(method.recipe), references)
+        if method.name == swept:
+            each = [masks_of(replace(method.recipe, cutoffs=dict.fromkeys(Tracer, c))) for c in CUTOFFS]
+            sweep = {t: [count_lesions(masks[t].voxels > 0, references[t].truth) for masks in each] for t in Tracer}
+    return CaseScores(scores, sweep)
+
+
+def _members(methods: Sequence[Method]) -> list[Member]:
+    by_name: dict[str, Member] = {}
+    for member in (member for method in methods for member in method.members):
+        if by_name.setdefault(member.name, member) != member:
+            raise ConfigurationError("experiments", f"two members named {member.name}", "rename one of them")
+    return list(by_name.values())
+
+
+def _trivial(labelled: LabelledCase) -> dict[Tracer, Volume]:
+    out = {}
+    for tracer in Tracer:
+        study = labelled.case.study(tracer)
+        pet = study.read_pet()
+        out[tracer] = Volume(trivial_answer(pet, study.threshold_suv, study.read_organs()), pet.geometry)
+    return out
