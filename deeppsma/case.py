@@ -24,6 +24,8 @@ SUV_MIN = -1.0
 SUV_MAX = 2000.0
 #: Thresholds in use lie between 2 and 5; beyond these limits it is another quantity.
 THRESHOLD_MIN_SUV, THRESHOLD_MAX_SUV = 0.1, 100.0
+#: A scanner's padding may lie below air; a CT without a voxel of air is none, or shifted.
+HU_MIN, AIR_BELOW_HU, HU_MAX = -10000.0, -200.0, 70000.0
 _DATA_SET_NAMES = {"pet": "PET", "ct": "CT", "organs": "totseg_24", "truth": "TTB"}
 
 
@@ -89,6 +91,22 @@ class Study:
         if volume.voxels.dtype == np.uint8:
             return volume
         return Volume(volume.voxels.astype(np.uint8), volume.geometry)
+
+    def read_ct(self) -> Volume | None:
+        """CT in HU; None where the case has none.
+
+        Raises
+        ------
+        InputError
+            If the values cannot be HU.
+        """
+        if self.ct is None:
+            return None
+        volume = self.ct.read()
+        low, high = float(volume.voxels.min()), float(volume.voxels.max())
+        if not HU_MIN <= low < AIR_BELOW_HU or high > HU_MAX:
+            raise InputError(self.ct.path, f"values from {low:g} to {high:g}", "give the CT in Hounsfield units")
+        return volume
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What a network is fed: its input channels on its working grid.
 
 CDS report, section 2.2: PET divided by its threshold, minus one; organ labels
-divided by 117.
+divided by 117. PaIRe report, sections 2.2 and 2.3: PET divided by its
+threshold; CT; eight classes of organs, as masks or as soft distances.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.box import Box, IndexZyx
-from deeppsma.geometry import Geometry
+from deeppsma.geometry import Geometry, VectorZyx
 from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
-from deeppsma.organs import LABEL_MAX
+from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
 from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform
 from deeppsma.spaces import Space, pooled_maximum
 from deeppsma.tracer import Tracer
+
+#: Beyond a CT lies air.
+AIR_HU = -1000
+#: Of the sigmoid: 10 to 90 % over 10 mm.
+SOFTNESS_MM = 2.2758
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Channels:
 
 
 def outside_values(config: NetworkConfig) -> list[float]:
-    """What each input channel holds outside the grid: no uptake, no organ."""
+    """What each input channel holds outside the grid: no uptake, no organ, the CT's mean."""
     return [-1.0 if name.endswith("_pet") else 0.0 for name in config.channels]
 
 
@@ -77,6 +83,7 @@ def build_channels(
     thresholds: Mapping[Tracer, float],
     organs: Mapping[Tracer, Volume | None],
     fdg_to_psma: RigidTransform,
+    cts: Mapping[Tracer, Volume | None] | None = None,
 ) -> Channels:
     """Input channels of a network on a space.
 
@@ -92,25 +99,90 @@ def build_channels(
         Label maps on their own grids; None is a map of zeros.
     fdg_to_psma
         Maps FDG points to PSMA points.
+    cts
+        On their own grids, HU.
+
+    Raises
+    ------
+    ValueError
+        If the network is fed a CT, and there is none.
 
     Notes
     -----
-    A block of native voxels has its highest SUV and the label at its centre.
+    A block of native voxels has its highest SUV, and the label and HU at its
+    centre.
     """
     block = config.block_zyx(space.geometry)
     working = space.geometry.coarsened(block)
     to_moving = fdg_to_psma if space.fixed is Tracer.FDG else fdg_to_psma.inverse()
+    labels: dict[Tracer, NDArray] = {}
     stack = []
     for name in config.channels:
-        tracer_name, kind = name.split("_")
+        tracer_name, kind = name.split("_", 1)
         tracer = Tracer(tracer_name)
-        if kind == "pet":
-            stack.append(Channel(pooled_maximum(space.pet[tracer], block), 1 / thresholds[tracer], -1.0))
+        transform = None if tracer is space.fixed else to_moving
+        if kind in ("pet", "ratio"):
+            offset = -1.0 if kind == "pet" else 0.0
+            stack.append(Channel(pooled_maximum(space.pet[tracer], block), 1 / thresholds[tracer], offset))
             continue
-        volume = organs[tracer]
-        if volume is None:
-            labels = np.zeros(working.shape_zyx, dtype=np.uint8)
-        else:
-            labels = resample(volume, working, None if tracer is space.fixed else to_moving, labels=True)
-        stack.append(Channel(labels, 1 / LABEL_MAX, 0.0))
+        if kind == "ct":
+            ct = (cts or {}).get(tracer)
+            if ct is None:
+                raise ValueError(f"no {tracer.upper()} CT for {name}")
+            hu = resample(ct, working, transform, outside=AIR_HU)
+            stack.append(Channel(standardised_ct(hu).astype(np.float16), 1.0, 0.0))
+            continue
+        if tracer not in labels:
+            labels[tracer] = _labels(organs[tracer], working, transform)
+        if kind == "organs":
+            stack.append(Channel(labels[tracer], 1 / LABEL_MAX, 0.0))
+            continue
+        what, organ = kind.split("-")
+        mask = np.isin(labels[tracer], ORGAN_CLASSES[organ])
+        voxels = mask if what == "organ" else soft_organ(mask, working.spacing_zyx).astype(np.float16)
+        stack.append(Channel(voxels, 1.0, 0.0))
     return Channels(working, block, tuple(stack))
+
+
+def standardised_ct(hu: NDArray) -> NDArray[np.float32]:
+    """CT clipped at its 5th and 95th percentile, then of mean 0 and standard deviation 1 (PaIRe report, section 2.3).
+
+    Parameters
+    ----------
+    hu
+        [z, y, x]; one value everywhere gives 0.
+    """
+    low, high = np.percentile(hu, [5, 95])
+    clipped = np.clip(hu.astype(np.float32), low, high)
+    return (clipped - clipped.mean()) / max(float(clipped.std()), 1e-6)
+
+
+def soft_organ(mask: NDArray[np.bool_], spacing_zyx: VectorZyx) -> NDArray[np.float32]:
+    """How deep a voxel lies in an organ: 1 inside, 0 outside, from 10 to 90 % over 10 mm (PaIRe report, section 2.3).
+
+    Parameters
+    ----------
+    mask
+        [z, y, x]; without a voxel all is 0.
+    spacing_zyx
+        mm.
+
+    Notes
+    -----
+    A sigmoid of the signed Maurer distance, positive inside.
+    """
+    import SimpleITK as sitk
+    from scipy.special import expit
+
+    if not mask.any():
+        return np.zeros(mask.shape, dtype=np.float32)
+    image = sitk.GetImageFromArray(mask.view(np.uint8))
+    image.SetSpacing(spacing_zyx[::-1])
+    distance_mm = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, True, False, True))
+    return np.asarray(expit(distance_mm / SOFTNESS_MM), dtype=np.float32)
+
+
+def _labels(organs: Volume | None, working: Geometry, transform: RigidTransform | None) -> NDArray:
+    if organs is None:
+        return np.zeros(working.shape_zyx, dtype=np.uint8)
+    return resample(organs, working, transform, labels=True)

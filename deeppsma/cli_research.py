@@ -134,6 +134,8 @@ def _train(options: argparse.Namespace) -> None:
         options.start,
         options.fold,
         options.folds,
+        tracer=options.tracer,
+        truth=options.truth,
     )
     member = run_training(request)
     print(member.folder)
@@ -141,6 +143,12 @@ def _train(options: argparse.Namespace) -> None:
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
+    command.add_argument(
+        "--tracer", choices=("psma", "fdg"), default="", help="of a network that is made for one tracer"
+    )
+    command.add_argument(
+        "--truth", default="TTB", metavar="NAME", help="masks to learn: NAME.nii.gz beside the PET (default TTB)"
+    )
     command.add_argument("--steps", type=int, help="instead of the settings' own number")
     command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
     command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
@@ -181,6 +189,8 @@ def _crossval(options: argparse.Namespace) -> None:
         seed=options.seed,
         device=options.device,
         start=options.start,
+        tracer=options.tracer,
+        truth=options.truth,
     )
     print(run_crossval(CrossvalRequest(train, options.recipe, options.folds)))
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deeppsma.box import IndexZyx
 from deeppsma.case import Case
 from deeppsma.channels import Channels, build_channels
+from deeppsma.companions import Companions
 from deeppsma.compute import ComputePlan, plan_compute
 from deeppsma.fusion import mean_logits
-from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
 from deeppsma.predict import Logits, Prediction, plan_prediction, predict
 from deeppsma.spaces import Space
@@ -61,15 +62,15 @@ class Evidence:
         The case.
     spaces
         By fixed tracer; empty where no voxel reaches its threshold.
-    organs
-        Label maps; None where there is none, or nobody needs one.
+    companions
+        Organ maps and CTs, as far as anybody needs them.
     logits
         By member name, then fixed tracer.
     """
 
     case: Case
     spaces: Mapping[Tracer, Space]
-    organs: Mapping[Tracer, Volume | None]
+    companions: Companions
     logits: Mapping[str, Mapping[Tracer, Logits]]
 
     def mean(self, members: Sequence[str]) -> dict[Tracer, Logits]:
@@ -80,7 +81,7 @@ class Evidence:
 def gather(
     case: Case,
     spaces: Mapping[Tracer, Space],
-    organs: Mapping[Tracer, Volume | None],
+    companions: Companions,
     members: Sequence[Member],
     wanted: Callable[[Tracer], tuple[Tracer, ...]],
     overlap: float,
@@ -92,7 +93,7 @@ def gather(
 
     Parameters
     ----------
-    case, spaces, organs
+    case, spaces, companions
         See `Evidence`.
     members
         Names are unique.
@@ -115,7 +116,7 @@ def gather(
     log = log or RunLog()
     found: dict[str, dict[Tracer, Logits]] = {member.name: {} for member in members}
     if not spaces:
-        return Evidence(case, spaces, organs, found)
+        return Evidence(case, spaces, companions, found)
     with log.watch.stage("start torch"):
         plan, fallback = plan_compute(device)
         _make_deterministic()
@@ -125,39 +126,32 @@ def gather(
     for fixed, space in spaces.items():
         # One space at a time, and its channels once for all members that are fed alike: memory does not grow.
         jobs: dict[NetworkConfig, Prediction] = {}
+        made: dict[tuple[tuple[str, ...], IndexZyx], Channels] = {}
         for member in members:
-            if member.network not in jobs:
+            config = member.network
+            answers = tuple(tracer for tracer in wanted(fixed) if tracer in config.tracers)
+            if not answers:
+                continue
+            if config not in jobs:
                 with log.watch.stage("channels"):
-                    channels = _channels(member.network, list(jobs.values()), space, case, organs)
-                    jobs[member.network] = plan_prediction(member.network, space, channels, wanted(fixed), overlap)
+                    fed = (config.channels, config.block_zyx(space.geometry))
+                    if fed not in made:
+                        made[fed] = build_channels(
+                            config, space, case.thresholds, companions.organs, case.fdg_to_psma, companions.cts
+                        )
+                    jobs[config] = plan_prediction(config, space, made[fed], answers, overlap)
             if member.name not in networks:
                 with log.watch.stage("read weights"):
                     networks[member.name] = member.load()
-            advance = progress(jobs[member.network].windows_needed) if progress is not None else None
+            advance = progress(jobs[config].windows_needed) if progress is not None else None
             with log.watch.stage("network"):
-                outcome = predict(
-                    networks[member.name], jobs[member.network], plan, overlap, advance, log.fallbacks.append
-                )
+                outcome = predict(networks[member.name], jobs[config], plan, advance, log.fallbacks.append)
             plan = outcome.plan
             log.windows["run"] += outcome.windows_run
             log.windows["skipped"] += outcome.windows_skipped
             found[member.name][fixed] = outcome.logits
     log.plan = plan
-    return Evidence(case, spaces, organs, found)
-
-
-def _channels(
-    config: NetworkConfig,
-    made: list[Prediction],
-    space: Space,
-    case: Case,
-    organs: Mapping[Tracer, Volume | None],
-) -> Channels:
-    block = config.block_zyx(space.geometry)
-    for job in made:
-        if job.config.channels == config.channels and job.channels.block_zyx == block:
-            return job.channels
-    return build_channels(config, space, case.thresholds, organs, case.fdg_to_psma)
+    return Evidence(case, spaces, companions, found)
 
 
 def _make_deterministic() -> None:

@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from deeppsma.box import IndexZyx
 from deeppsma.geometry import Geometry
-from deeppsma.organs import LABEL_MAX
+from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
 from deeppsma.tracer import Tracer
+from deeppsma.unet_shape import UNetShape
 
 if TYPE_CHECKING:
     import torch
 
-CHANNEL_KINDS = ("pet", "organs")
+#: PET over threshold, less 1, and TotalSegmentator's labels (CDS); PET over threshold, CT, classes of organs as masks
+#: and as signed distances (PaIRe).
+CHANNEL_KINDS = (
+    "pet",
+    "organs",
+    "ratio",
+    "ct",
+    *(f"{what}-{name}" for what in ("organ", "sdf") for name in ORGAN_CLASSES),
+)
+ARCHITECTURES = ("dynunet", "plain", "resenc")
 #: Heads beside the last one that are trained (CDS: three in all).
 DEEP_SUPERVISION_HEADS = 2
 
@@ -29,11 +39,17 @@ class NetworkConfig:
     Parameters
     ----------
     channels
-        Input channels in order, ``{tracer}_{pet|organs}``.
+        Input channels in order, ``{tracer}_{kind}`` with a kind of
+        `CHANNEL_KINDS`.
     outputs
-        Tracers of the output channels, in order.
+        Either both tracers, each "disease or not"; or "background", a tracer,
+        and ``{tracer}_normal``: classes that exclude each other.
     filters, strides
         Per level; strides per axis z, y, x.
+    architecture
+        "dynunet" (CDS: MONAI's, residual), "plain" or "resenc" (nnU-Net's).
+    blocks
+        Per level, of "plain" and "resenc"; see `deeppsma.unet_shape`.
     patch_zyx
         Window and training patch, voxels of the working grid.
     working_spacing_mm
@@ -54,6 +70,8 @@ class NetworkConfig:
     working_spacing_mm: float = 0.0
     organ_embedding: int = 0
     summary: str = ""
+    architecture: str = "dynunet"
+    blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         allowed = [f"{tracer}_{kind}" for tracer in Tracer for kind in CHANNEL_KINDS]
@@ -61,8 +79,10 @@ class NetworkConfig:
             raise ValueError(f"unknown channels {sorted(unknown)}; known are {', '.join(allowed)}")
         if len(set(self.channels)) != len(self.channels) or not self.channels:
             raise ValueError(f"channels must be named once each, not {self.channels}")
-        if set(self.outputs) != {tracer.value for tracer in Tracer} or len(self.outputs) != len(Tracer):
-            raise ValueError(f"outputs must be both tracers, not {self.outputs}")
+        if self.outputs not in _possible_outputs():
+            raise ValueError(f"outputs must be both tracers, or background, a tracer and its normal: {self.outputs}")
+        if self.architecture not in ARCHITECTURES or bool(self.blocks) == (self.architecture == "dynunet"):
+            raise ValueError(f"architecture must be one of {ARCHITECTURES}, the latter two with blocks")
         if len(self.filters) != len(self.strides) or len(self.filters) < DEEP_SUPERVISION_HEADS + 2:
             raise ValueError(
                 f"{len(self.filters)} filters and {len(self.strides)} strides: need one a level, four levels or more"
@@ -76,6 +96,10 @@ class NetworkConfig:
             raise ValueError(f"the first level keeps its resolution: strides 1, 1, 1, not {self.strides[0]}")
         if not 0 <= self.working_spacing_mm < 100 or self.organ_embedding < 0:
             raise ValueError("working spacing must be 0 to 100 mm, and the organ embedding not negative")
+        if self.architecture != "dynunet":
+            if self.organ_embedding:
+                raise ValueError("only dynunet embeds organ labels")
+            self.unet_shape()
         if not self.accepts(self.patch_zyx):
             raise ValueError(f"patch {self.patch_zyx} is no multiple of the network's {self.stride_zyx}, or just that")
 
@@ -99,6 +123,40 @@ class NetworkConfig:
             raise ValueError(str(error)) from None
 
     @property
+    def tracers(self) -> tuple[Tracer, ...]:
+        """Whom the network answers for."""
+        return tuple(Tracer(name) for name in self.outputs if name in set(Tracer))
+
+    @property
+    def classes(self) -> bool:
+        """Whether the outputs are classes that exclude each other (softmax), not answers of their own (sigmoid)."""
+        return "background" in self.outputs
+
+    def rows(self, tracer: Tracer) -> tuple[int, ...]:
+        """A tracer's rows of the output: its own, or all classes."""
+        return tuple(range(len(self.outputs))) if self.classes else (self.outputs.index(tracer.value),)
+
+    def unet_shape(self) -> UNetShape:
+        """Shape of a "plain" or "resenc" network.
+
+        Raises
+        ------
+        ValueError
+            If blocks and filters do not go together.
+        """
+        levels = len(self.filters)
+        return UNetShape(
+            "PlainConvUNet" if self.architecture == "plain" else "ResidualEncoderUNet",
+            len(self.channels),
+            len(self.outputs),
+            self.filters,
+            ((3, 3, 3),) * levels,
+            self.strides,
+            self.blocks,
+            (2 if self.architecture == "plain" else 1,) * (levels - 1),
+        )
+
+    @property
     def stride_zyx(self) -> IndexZyx:
         """Product of the strides: a patch must be a multiple of it."""
         z, y, x = 1, 1, 1
@@ -112,9 +170,10 @@ class NetworkConfig:
         whole = all(size > 0 and size % step == 0 for size, step in zip(patch_zyx, steps, strict=True))
         return whole and any(size > step for size, step in zip(patch_zyx, steps, strict=True))
 
-    def needs(self, kind: str) -> bool:
-        """Whether any channel is of a kind ("pet" or "organs")."""
-        return any(channel.endswith(f"_{kind}") for channel in self.channels)
+    def needs(self, what: str, tracer: Tracer) -> bool:
+        """Whether a channel is made from a tracer's "organs" (or "organ classes", which cannot be missing) or "ct"."""
+        made_of = {"organs": ("organs", "organ-", "sdf-"), "organ classes": ("organ-", "sdf-"), "ct": ("ct",)}[what]
+        return any(name.startswith(tuple(f"{tracer}_{kind}" for kind in made_of)) for name in self.channels)
 
     @property
     def organ_channels(self) -> list[int]:
@@ -144,6 +203,33 @@ def build_network(config: NetworkConfig, training: bool = False) -> torch.nn.Mod
     -----
     The heads exist in both cases, so the same weights fit.
     """
+    network = _dynunet(config) if config.architecture == "dynunet" else _nnunet(config)
+    network.train(training)
+    return network
+
+
+def _nnunet(config: NetworkConfig) -> torch.nn.Module:
+    import torch
+
+    from deeppsma.unet import UNet
+
+    class _Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unet = UNet(config.unet_shape())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = self.unet(x)
+            if isinstance(out, torch.Tensor):
+                return out
+            size = out[0].shape[2:]
+            heads = out[: DEEP_SUPERVISION_HEADS + 1]
+            return torch.stack([torch.nn.functional.interpolate(head, size) for head in heads], dim=1)
+
+    return _Network()
+
+
+def _dynunet(config: NetworkConfig) -> torch.nn.Module:
     import torch
     from monai.networks.nets.dynunet import DynUNet
 
@@ -186,9 +272,12 @@ def build_network(config: NetworkConfig, training: bool = False) -> torch.nn.Mod
                     pieces.append(x[:, i : i + 1])
             return torch.cat(pieces, dim=1)
 
-    network = _Network()
-    network.train(training)
-    return network
+    return _Network()
+
+
+def _possible_outputs() -> list[tuple[str, ...]]:
+    first, second = (tracer.value for tracer in Tracer)
+    return [(first, second), (second, first), *(("background", name, f"{name}_normal") for name in (first, second))]
 
 
 def _frozen(value: Any) -> Any:

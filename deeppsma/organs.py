@@ -60,6 +60,26 @@ RIBS_LEFT = tuple(range(92, 104))
 RIBS_RIGHT = tuple(range(104, 116))
 STERNUM, COSTAL_CARTILAGE = 116, 117
 
+#: The PaIRe report's eight classes, in its order (section 2.2).
+ORGAN_CLASSES = {
+    "spleen": (SPLEEN,),
+    "kidney": (KIDNEY_RIGHT, KIDNEY_LEFT),
+    "liver": (LIVER,),
+    "lung": tuple(range(LUNG_UPPER_LEFT, LUNG_LOWER_RIGHT + 1)),
+    "brain": (BRAIN,),
+    "bladder": (BLADDER,),
+    "bones": (
+        SACRUM,
+        *VERTEBRAE,
+        *range(HUMERUS_LEFT, HIP_RIGHT + 1),
+        SKULL,
+        *RIBS_LEFT,
+        *RIBS_RIGHT,
+        STERNUM,
+    ),
+    "thyroid": (THYROID,),
+}
+
 
 def check_labels(labels: NDArray, where: Path | str) -> None:
     """Refuse an organ map with anything but whole numbers from 0 to 117.

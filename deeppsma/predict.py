@@ -36,24 +36,35 @@ class Prediction:
 
     Parameters
     ----------
-    config
-        The network's.
-    space, channels
-        Where, and with what input.
-    wanted
-        Tracers whose answers are needed in this space.
+    space
+        Where.
+    window_input
+        The network's input in a window of its working grid, [channel, z, y, x].
+    rows
+        By wanted tracer: its rows of the network's output.
+    index
+        By wanted tracer: continuous indices (n, 3) on the working grid of the
+        native voxels ``space.needed[tracer]``; None where the working grid is
+        the space's own.
     needed
         Voxels of the working grid whose logits are needed, [z, y, x].
     windows
         All windows of the working grid.
+    small_windows
+        The same with windows of half the size, for when memory is short;
+        empty if the network cannot run on them.
+    weights
+        Of a window's voxels; None for `deeppsma.windows.gaussian_weights`.
     """
 
-    config: NetworkConfig
     space: Space
-    channels: Channels
-    wanted: tuple[Tracer, ...]
+    window_input: Callable[[Box], NDArray[np.float32]]
+    rows: Mapping[Tracer, tuple[int, ...]]
+    index: Mapping[Tracer, NDArray[np.float64] | None]
     needed: NDArray[np.bool_]
     windows: list[Box]
+    small_windows: list[Box]
+    weights: NDArray[np.floating] | None = None
 
     def run(self, run_window: RunWindow, on_window: Callable[[], None] | None = None, skip: bool = True) -> Logits:
         """Logits of the wanted tracers.
@@ -70,20 +81,25 @@ class Prediction:
         Returns
         -------
         dict
-            By tracer, [n] float32 for ``space.needed[tracer]`` in C order.
+            By tracer, float32 for the n voxels of ``space.needed[tracer]`` in
+            C order: [n] if the tracer has one row, else [row, n].
         """
+        outputs = 1 + max((row for rows in self.rows.values() for row in rows), default=0)
 
         def run(window: Box) -> NDArray[np.float32]:
-            out = run_window(self.channels.window(window))
+            out = run_window(self.window_input(window))[:outputs]
             if not np.isfinite(out).all():
                 raise NotFiniteError
             if on_window is not None:
                 on_window()
             return out
 
-        values = blend(self.windows, self.needed, len(self.config.outputs), run, skip)
-        rows = {tracer: values[self.config.outputs.index(tracer.value)] for tracer in self.wanted}
-        return {tracer: self._at_native(row, tracer) for tracer, row in rows.items()}
+        values = blend(self.windows, self.needed, outputs, run, skip, self.weights)
+        found = {
+            tracer: np.stack([self._at_native(values[row], tracer) for row in rows])
+            for tracer, rows in self.rows.items()
+        }
+        return {tracer: each[0] if len(each) == 1 else each for tracer, each in found.items()}
 
     def holds_needed(self, window: Box) -> bool:
         """Whether a window is run, or skipped."""
@@ -95,14 +111,13 @@ class Prediction:
         return sum(self.holds_needed(window) for window in self.windows)
 
     def _at_native(self, values: NDArray[np.float32], tracer: Tracer) -> NDArray[np.float32]:
-        native = self.space.needed[tracer]
-        if self.channels.block_zyx == (1, 1, 1):
-            return values[native[self.needed]]
+        index = self.index[tracer]
+        if index is None:
+            return values[self.space.needed[tracer][self.needed]]
         from scipy.ndimage import map_coordinates
 
         dense = np.zeros(self.needed.shape, dtype=np.float32)
         dense[self.needed] = values
-        index = _working_index(self.channels, native)
         return np.asarray(map_coordinates(dense, index.T, order=1, mode="nearest"), dtype=np.float32)
 
 
@@ -117,19 +132,48 @@ def plan_prediction(
 
     Parameters
     ----------
-    config, space, channels, wanted
-        See `Prediction`.
+    config, space, channels
+        The network's configuration, where it runs, and its input.
+    wanted
+        Tracers whose answers are needed, of those that the network answers
+        for.
     overlap
         Of the windows, in [0, 1).
     """
-    needed = np.zeros(channels.geometry.shape_zyx, dtype=bool)
-    for tracer in wanted:
-        if channels.block_zyx == (1, 1, 1):
+    native = channels.block_zyx == (1, 1, 1)
+    index = {tracer: None if native else _working_index(channels, space.needed[tracer]) for tracer in wanted}
+    shape = channels.geometry.shape_zyx
+    small = _small_patch(config)
+    return Prediction(
+        space,
+        channels.window,
+        {tracer: config.rows(tracer) for tracer in wanted},
+        index,
+        needed_voxels(space, index, shape),
+        plan_windows(shape, config.patch_zyx, overlap),
+        plan_windows(shape, small, overlap) if config.accepts(small) else [],
+    )
+
+
+def needed_voxels(
+    space: Space, index: Mapping[Tracer, NDArray[np.float64] | None], shape_zyx: IndexZyx
+) -> NDArray[np.bool_]:
+    """Voxels of a working grid that interpolation at native voxels touches.
+
+    Parameters
+    ----------
+    space, index
+        See `Prediction`.
+    shape_zyx
+        Of the working grid.
+    """
+    needed = np.zeros(shape_zyx, dtype=bool)
+    for tracer, points in index.items():
+        if points is None:
             needed |= space.needed[tracer]
         else:
-            mark_corners(needed, _working_index(channels, space.needed[tracer]))
-    windows = plan_windows(channels.geometry.shape_zyx, config.patch_zyx, overlap)
-    return Prediction(config, space, channels, wanted, needed, windows)
+            mark_corners(needed, points)
+    return needed
 
 
 def window_runner(network: torch.nn.Module, plan: ComputePlan) -> RunWindow:
@@ -171,7 +215,6 @@ def predict(
     network: torch.nn.Module,
     prediction: Prediction,
     plan: ComputePlan,
-    overlap: float,
     on_window: Callable[[], None] | None = None,
     on_fallback: Callable[[str], None] | None = None,
     make_runner: Callable[[torch.nn.Module, ComputePlan], RunWindow] = window_runner,
@@ -184,7 +227,7 @@ def predict(
 
     Parameters
     ----------
-    network, prediction, plan, overlap
+    network, prediction, plan
         What to run, where.
     on_window
         Called after each window.
@@ -201,7 +244,8 @@ def predict(
         If the network's output is not finite even in single precision.
     """
     while True:
-        attempt = _with_small_windows(prediction, overlap) if plan.small_windows else prediction
+        small = plan.small_windows and prediction.small_windows  # another member may have asked for them
+        attempt = replace(prediction, windows=prediction.small_windows) if small else prediction
         try:
             logits = attempt.run(make_runner(network, plan), on_window)
         except (RuntimeError, MemoryError) as error:
@@ -227,9 +271,8 @@ def predict(
 
 def _less_memory(prediction: Prediction, plan: ComputePlan) -> tuple[ComputePlan | None, str]:
     """The next plan down the ladder, in words too; None at its end."""
-    small = _small_patch(prediction.config)
-    if not plan.small_windows and prediction.config.accepts(small):
-        return replace(plan, small_windows=True), f"windows of {small}"
+    if not plan.small_windows and prediction.small_windows:
+        return replace(plan, small_windows=True), f"windows of {prediction.small_windows[0].shape_zyx}"
     if plan.device != "cpu":
         return cpu_plan(), "the CPU"
     return None, ""
@@ -238,13 +281,6 @@ def _less_memory(prediction: Prediction, plan: ComputePlan) -> tuple[ComputePlan
 def _small_patch(config: NetworkConfig) -> IndexZyx:
     z, y, x = (max(s, n // 2 // s * s) for n, s in zip(config.patch_zyx, config.stride_zyx, strict=True))
     return z, y, x
-
-
-def _with_small_windows(prediction: Prediction, overlap: float) -> Prediction:
-    small = _small_patch(prediction.config)
-    if not prediction.config.accepts(small):  # the plan stepped down for another member of the ensemble
-        return prediction
-    return replace(prediction, windows=plan_windows(prediction.needed.shape, small, overlap))
 
 
 def _out_of_memory(error: BaseException) -> bool:

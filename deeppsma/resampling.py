@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 
-def resample(volume: Volume, grid: Geometry, transform: RigidTransform | None = None, labels: bool = False) -> NDArray:
-    """Voxels of an image on another grid, 0 outside.
+def resample(
+    volume: Volume,
+    grid: Geometry,
+    transform: RigidTransform | None = None,
+    labels: bool = False,
+    outside: float = 0,
+) -> NDArray:
+    """Voxels of an image on another grid.
 
     Parameters
     ----------
@@ -30,6 +36,8 @@ def resample(volume: Volume, grid: Geometry, transform: RigidTransform | None = 
         session.
     labels
         Nearest neighbour instead of linear interpolation.
+    outside
+        Value beyond the image.
 
     Returns
     -------
@@ -42,10 +50,10 @@ def resample(volume: Volume, grid: Geometry, transform: RigidTransform | None = 
     seen = Box.around_points(volume.geometry.world_to_index(transform.apply(grid.corners_world())))
     box = seen.grown((2, 2, 2)).clipped(volume.geometry.shape_zyx) if seen is not None else None
     if box is None or box.size == 0:
-        return np.zeros(grid.shape_zyx, dtype=volume.voxels.dtype)
+        return np.full(grid.shape_zyx, outside, dtype=volume.voxels.dtype)
     # What the grid cannot see is not copied.
     part = Volume(volume.voxels[box.slices], volume.geometry.cropped(box))
-    return np.asarray(sitk.GetArrayFromImage(resample_image(part.to_sitk(), grid, transform, labels)))
+    return np.asarray(sitk.GetArrayFromImage(resample_image(part.to_sitk(), grid, transform, labels, outside)))
 
 
 def resample_image(
@@ -55,10 +63,8 @@ def resample_image(
 
     Parameters
     ----------
-    image, grid, transform, labels
+    image, grid, transform, labels, outside
         As for `resample`.
-    outside
-        Value beyond the image.
     """
     import SimpleITK as sitk
 

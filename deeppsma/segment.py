@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deeppsma.box import Box
 from deeppsma.case import Case
+from deeppsma.companions import Companions, read_companions
 from deeppsma.evidence import Evidence, ProgressBar, RunLog, gather
 from deeppsma.fusion import fuse, wanted_tracers
 from deeppsma.geometry import Geometry
@@ -86,11 +87,11 @@ def segment(
         members = store.choose(recipe.members)
     _note_formats(case, log)
     grids, spaces = read_spaces(case, log)
-    organs = read_organs(case, [recipe], members, log) if spaces else dict.fromkeys(Tracer)
+    companions = read_beside(case, [recipe], members, log) if spaces else Companions()
     evidence = gather(
         case,
         spaces,
-        organs,
+        companions,
         members,
         lambda fixed: wanted_tracers(recipe.fusion, fixed),
         recipe.window_overlap,
@@ -124,22 +125,11 @@ def _note_formats(case: Case, log: RunLog) -> None:
                 log.fallbacks.append(f"{tracer.upper()} {what}: {file.unsaid_position}")
 
 
-def read_organs(
-    case: Case, recipes: Sequence[Recipe], members: Sequence[Member], log: RunLog
-) -> dict[Tracer, Volume | None]:
-    """Organ maps, where recipes or members need them; one that is missing is said in the log."""
-    keeps = any(recipe.growing is not None and recipe.growing.kept_organs for recipe in recipes)
-    feeds = any(member.network.needs("organs") for member in members)
-    out: dict[Tracer, Volume | None] = dict.fromkeys(Tracer)
-    if not (keeps or feeds):
-        return out
-    with log.watch.stage("read organs"):
-        for tracer in Tracer:
-            out[tracer] = case.study(tracer).read_organs()
-            if out[tracer] is None:
-                effects = ["the network sees no organs"] * feeds + ["growing spares no organ"] * keeps
-                log.fallbacks.append(f"no {tracer.upper()} organ map: {', '.join(effects)}")
-    return out
+def read_beside(case: Case, recipes: Sequence[Recipe], members: Sequence[Member], log: RunLog) -> Companions:
+    """Organ maps and CTs, where recipes or members need them; see `deeppsma.companions.read_companions`."""
+    keeps = any(recipe.growing is not None and bool(recipe.growing.kept_organs) for recipe in recipes)
+    with log.watch.stage("read organs, CT"):
+        return read_companions(case, members, keeps, log.fallbacks)
 
 
 def mask_of(
@@ -168,7 +158,7 @@ def mask_of(
     if recipe.growing is None:
         return mask
     with log.watch.stage("growing"):
-        return _grown(mask, evidence.spaces[tracer], evidence.organs[tracer], recipe.growing)
+        return _grown(mask, evidence.spaces[tracer], evidence.companions.organs[tracer], recipe.growing)
 
 
 def _grown(mask: NDArray[np.bool_], space: Space, organs: Volume | None, growing: Growing) -> NDArray[np.bool_]:

@@ -73,6 +73,7 @@ def blend(
     outputs: int,
     run: Callable[[Box], NDArray[np.float32]],
     skip: bool = True,
+    weights: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """Blended network output at the needed voxels.
 
@@ -88,6 +89,9 @@ def blend(
         Gives a window's output, [output, z, y, x].
     skip
         Leave out windows without a needed voxel; False is for tests.
+    weights
+        Of a window's voxels; `gaussian_weights` without. Sums are kept in
+        their precision.
 
     Returns
     -------
@@ -95,22 +99,23 @@ def blend(
         [output, n] for the n needed voxels in C order.
     """
     flat = np.flatnonzero(needed)
-    total = np.zeros((outputs, len(flat)), dtype=np.float32)
-    weight_sum = np.zeros(len(flat), dtype=np.float32)
     if not len(flat):
-        return total
-    weights = gaussian_weights(windows[0].shape_zyx)
+        return np.zeros((outputs, 0), dtype=np.float32)
+    if weights is None:
+        weights = gaussian_weights(windows[0].shape_zyx)
+    total = np.zeros((outputs, len(flat)), dtype=weights.dtype)
+    weight_sum = np.zeros(len(flat), dtype=weights.dtype)
     for window, rows, local in _picked(windows, needed, flat):
         if skip and not len(rows):
             continue
         values = run(window)
         if len(rows):
             weight = weights.reshape(-1)[local]
-            total[:, rows] += values.reshape(outputs, -1)[:, local] * weight
+            total[:, rows] += values.reshape(outputs, -1)[:, local] * weight.astype(np.float32)
             weight_sum[rows] += weight
     if not (weight_sum > 0).all():
         raise ValueError("the windows do not cover every needed voxel")
-    return total / weight_sum
+    return (total / weight_sum).astype(np.float32)
 
 
 def _picked(

@@ -58,6 +58,13 @@ def organ_map(grid: Geometry, seed: int = 0) -> np.ndarray:
     return whole[tuple(slice(n) for n in grid.shape_zyx)].astype(np.uint8)
 
 
+def ct_values(grid: Geometry) -> np.ndarray:
+    """Soft tissue of some texture, and air on one side."""
+    hu = np.random.default_rng(7).integers(0, 80, grid.shape_zyx).astype(np.int16)
+    hu[:, :3] = -1000
+    return hu
+
+
 def write_platform_case(folder: Path, suffix: str = ".mha", with_listing: bool = True) -> Path:
     """A case as the platform gives it; returns the input folder."""
     volumes = {}
@@ -66,7 +73,7 @@ def write_platform_case(folder: Path, suffix: str = ".mha", with_listing: bool =
         own = replace(grid, shape_zyx=(20, 30, 28), spacing_zyx=(4.0, 3.0, 3.0))
         volumes[tracer, PET] = Volume(blobs(grid, 10 + number), grid)
         volumes[tracer, ORGANS] = Volume(organ_map(own, number), own)
-        volumes[tracer, CT] = Volume(np.full(own.shape_zyx, 40, np.int16), own)
+        volumes[tracer, CT] = Volume(ct_values(own), own)
     listing = []
     for socket in SOCKETS:
         target = folder / socket.relative_path

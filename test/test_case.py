@@ -156,3 +156,16 @@ def test_an_incomplete_train_case_is_refused(tmp_path, name):
 def test_no_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         load_case(tmp_path / "nowhere")
+
+
+def test_a_ct_that_is_none_is_refused(platform_case):
+    study = load_case(platform_case).fdg
+    assert study.read_ct().voxels.min() == -1000
+    assert replace(study, ct=None).read_ct() is None
+    path = study.ct.path
+    for value in (40, -20000, 90000):
+        voxels = np.full(study.ct.geometry.shape_zyx, value, np.float32)
+        voxels[0] = -1000 if value > 1000 else value
+        write_image(Volume(voxels, study.ct.geometry), path)
+        with pytest.raises(InputError, match="give the CT in Hounsfield units"):
+            load_case(platform_case).fdg.read_ct()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeppsma.box import Box
-from deeppsma.channels import build_channels
+from deeppsma.channels import build_channels, outside_values, soft_organ, standardised_ct
 from deeppsma.images import Volume
 from deeppsma.resampling import resample
 from deeppsma.spaces import build_spaces
@@ -56,3 +56,48 @@ def test_channels_follow_the_configuration(space_and_organs):
     space, organs = space_and_organs
     config = replace(TINY_NETWORK, channels=("psma_pet",))
     assert build_channels(config, space, THRESHOLDS, organs, TRANSFORM).window(Box((0, 0, 0), (2, 2, 2))).shape[0] == 1
+
+
+def paire(*kinds):
+    return replace(TINY_NETWORK, channels=tuple(f"psma_{kind}" for kind in kinds), organ_embedding=0)
+
+
+def test_channels_of_the_second_report(space_and_organs):
+    space, organs = space_and_organs
+    grid = GRIDS[Tracer.PSMA]
+    hu = np.random.default_rng(0).normal(0, 300, grid.shape_zyx).astype(np.float32)
+    cts = {Tracer.PSMA: Volume(hu, grid), Tracer.FDG: None}
+    config = paire("ratio", "ct", "organ-kidney", "sdf-kidney")
+    channels = build_channels(config, space, THRESHOLDS, organs, TRANSFORM, cts)
+    ratio, ct, kidney, soft = channels.window(Box.whole(space.geometry.shape_zyx))
+    assert ratio == pytest.approx(space.pet[Tracer.PSMA] / 3, abs=1e-5)
+    inside = hu[space.box.slices]
+    clipped = np.clip(inside, *np.percentile(inside, [5, 95]))
+    assert ct == pytest.approx((clipped - clipped.mean()) / clipped.std(), abs=2e-3)
+    wanted = np.isin(organs[Tracer.PSMA].voxels[space.box.slices], [2, 3])
+    assert np.array_equal(kidney > 0, wanted)
+    assert (soft[wanted] >= 0.5 - 1e-3).all()
+    assert (soft[~wanted] < 0.5).all()
+    assert channels.window(Box((-4, 0, 0), (0, 2, 2)))[:, 0, 0, 0].tolist() == outside_values(config) == [0, 0, 0, 0]
+
+
+def test_a_ct_that_is_missing_is_refused(space_and_organs):
+    space, organs = space_and_organs
+    with pytest.raises(ValueError, match="no PSMA CT"):
+        build_channels(paire("ct"), space, THRESHOLDS, organs, TRANSFORM)
+
+
+def test_soft_distances_rise_over_ten_millimetres():
+    mask = np.zeros((40, 3, 3), bool)
+    mask[20:] = True
+    soft = soft_organ(mask, (1.0, 1.0, 1.0))[:, 1, 1]
+    # The organ's first voxel lies on its border: distance 0.
+    assert soft[20] == pytest.approx(0.5)
+    assert soft[25] == pytest.approx(0.9, abs=1e-3)
+    assert soft[15] == pytest.approx(0.1, abs=1e-3)
+    assert soft_organ(mask, (2.0, 1.0, 1.0))[25, 1, 1] == pytest.approx(1 / (1 + np.exp(-10 / 2.2758)), abs=1e-4)
+    assert not soft_organ(np.zeros((3, 3, 3), bool), (1.0, 1.0, 1.0)).any()
+
+
+def test_a_ct_of_one_value_is_flat():
+    assert not standardised_ct(np.full((3, 3, 3), 40, np.int16)).any()

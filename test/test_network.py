@@ -5,6 +5,7 @@ import torch
 
 from deeppsma.geometry import Geometry
 from deeppsma.network import NetworkConfig, build_network
+from deeppsma.tracer import Tracer
 from deeppsma.training.command import load_network
 from test.conftest import TINY_NETWORK
 
@@ -89,3 +90,51 @@ def test_unknown_and_missing_keys_are_refused():
         NetworkConfig.from_dict(asdict(TINY_NETWORK) | {"depth": 3})
     with pytest.raises(ValueError, match="missing"):
         NetworkConfig.from_dict({"filters": [4, 4, 4, 4]})
+
+
+PAIRE = {
+    "channels": ("psma_ratio", "psma_ct"),
+    "outputs": ("background", "psma", "psma_normal"),
+    "architecture": "plain",
+    "blocks": (1, 1, 1, 1),
+    "organ_embedding": 0,
+}
+
+
+@pytest.mark.parametrize("architecture", ["plain", "resenc"])
+def test_nnunets_networks_answer_with_classes(architecture):
+    config = replace(TINY_NETWORK, **PAIRE | {"architecture": architecture})
+    x = torch.rand(2, 2, 16, 16, 16)
+    assert build_network(config)(x).shape == (2, 3, 16, 16, 16)
+    assert build_network(config, training=True)(x).shape == (2, 3, 3, 16, 16, 16)
+    assert config.tracers == (Tracer.PSMA,)
+    assert config.classes
+    assert config.rows(Tracer.PSMA) == (0, 1, 2)
+    assert TINY_NETWORK.rows(Tracer.PSMA) == (1,)
+    assert NetworkConfig.from_dict(asdict(config)) == config
+
+
+def test_what_a_network_is_made_from():
+    config = replace(TINY_NETWORK, **PAIRE | {"channels": ("psma_ratio", "psma_sdf-liver", "fdg_ct")})
+    assert config.needs("organ classes", Tracer.PSMA)
+    assert config.needs("organs", Tracer.PSMA)
+    assert not config.needs("organs", Tracer.FDG)
+    assert config.needs("ct", Tracer.FDG)
+    assert not TINY_NETWORK.needs("organ classes", Tracer.PSMA)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"outputs": ("background", "psma", "fdg_normal")}, "outputs must be"),
+        ({"outputs": ("psma",)}, "outputs must be"),
+        ({"architecture": "transformer"}, "architecture must be"),
+        ({"blocks": ()}, "architecture must be"),
+        ({"blocks": (1, 1)}, "the same stages"),
+        ({"organ_embedding": 3}, "only dynunet embeds"),
+        ({"channels": ("psma_sdf-heart",)}, "unknown channels"),
+    ],
+)
+def test_impossible_networks_of_the_second_report_are_refused(change, match):
+    with pytest.raises(ValueError, match=match):
+        replace(TINY_NETWORK, **PAIRE | change)

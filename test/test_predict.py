@@ -63,7 +63,7 @@ def test_native_logits_are_those_of_the_dense_network(scene):
     network = build_network(config).eval()
     job = plan(scene, config)
     (window,) = job.windows
-    dense = window_runner(network, CPU)(job.channels.window(window))
+    dense = window_runner(network, CPU)(job.window_input(window))
     logits = job.run(window_runner(network, CPU))
     inside = tuple(slice(-a, -a + n) for a, n in zip(window.start_zyx, job.needed.shape, strict=True))
     for row, tracer in enumerate((Tracer.FDG, Tracer.PSMA)):
@@ -72,8 +72,7 @@ def test_native_logits_are_those_of_the_dense_network(scene):
 
 def test_block_logits_are_interpolated_by_hand(scene):
     job = plan(scene, TINY_BLOCKS)
-    assert job.channels.block_zyx == (2, 1, 1)
-
+    assert TINY_BLOCKS.block_zyx(job.space.geometry) == (2, 1, 1)
     ramp = np.arange(job.needed.shape[0], dtype=np.float32)
 
     def rising(window_box):
@@ -108,7 +107,7 @@ class Failing:
 def test_the_ladder_on_a_gpu(scene, error):
     job, notes = plan(scene, LARGER), []
     failing = Failing(2, error)
-    outcome = predict(torch.nn.Identity(), job, ComputePlan("cuda", "float16"), 0.5, None, notes.append, failing)
+    outcome = predict(torch.nn.Identity(), job, ComputePlan("cuda", "float16"), None, notes.append, failing)
     assert failing.plans[:3] == ["cuda", "cuda", "cpu"]
     assert failing.sizes[:3] == [(32, 16, 16), (16, 8, 8), (32, 16, 16)]
     assert outcome.plan.device == "cpu"
@@ -122,11 +121,11 @@ def test_the_ladder_on_a_gpu(scene, error):
 def test_smaller_windows_may_be_enough(scene):
     notes = []
     failing = Failing(1, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    outcome = predict(torch.nn.Identity(), plan(scene, LARGER), CPU, 0.5, None, notes.append, failing)
+    outcome = predict(torch.nn.Identity(), plan(scene, LARGER), CPU, None, notes.append, failing)
     assert outcome.plan == replace(CPU, small_windows=True)
     assert len(notes) == 1
     # The next prediction starts where this one succeeded.
-    again = predict(torch.nn.Identity(), plan(scene, LARGER), outcome.plan, 0.5, None, notes.append, Failing(0, None))
+    again = predict(torch.nn.Identity(), plan(scene, LARGER), outcome.plan, None, notes.append, Failing(0, None))
     assert again.windows_run == outcome.windows_run
     assert len(notes) == 1
 
@@ -134,7 +133,7 @@ def test_smaller_windows_may_be_enough(scene):
 def test_small_windows_that_a_network_cannot_take_are_not_tried(scene):
     job = plan(scene, replace(TINY_NETWORK, patch_zyx=(16, 8, 8)))  # half of it is a single deepest voxel
     runner = Failing(0, None)
-    outcome = predict(torch.nn.Identity(), job, replace(CPU, small_windows=True), 0.5, make_runner=runner)
+    outcome = predict(torch.nn.Identity(), job, replace(CPU, small_windows=True), make_runner=runner)
     assert set(runner.sizes) == {(16, 8, 8)}
     assert outcome.windows_run == job.windows_needed
 
@@ -160,7 +159,7 @@ def test_half_precision_that_overflows_becomes_single_precision(scene):
         return lambda window: np.full((2, *window.shape[1:]), value, np.float32)
 
     half = ComputePlan("cpu", "bfloat16")
-    outcome = predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), half, 0.5, None, notes.append, overflowing)
+    outcome = predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), half, None, notes.append, overflowing)
     assert outcome.plan.precision == "float32"
     assert notes == ["the network's output is not finite in bfloat16: went on with float32"]
 
@@ -170,14 +169,14 @@ def test_nan_is_no_answer(scene):
         return lambda window: np.full((2, *window.shape[1:]), np.nan, np.float32)
 
     with pytest.raises(WeightsError, match="not finite in float32"):
-        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, 0.5, make_runner=broken)
+        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=broken)
 
 
 def test_the_end_of_the_ladder_is_an_error(scene):
     with pytest.raises(MemoryError, match="out of memory on cpu"):
-        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, 0.5, make_runner=Failing(99, MemoryError()))
+        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=Failing(99, MemoryError()))
 
 
 def test_other_errors_are_not_taken_for_memory(scene):
     with pytest.raises(RuntimeError, match="shape"):
-        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, 0.5, make_runner=Failing(9, RuntimeError("shape")))
+        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=Failing(9, RuntimeError("shape")))

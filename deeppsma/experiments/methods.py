@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from deeppsma.cohort import LabelledCase
+from deeppsma.companions import Companions
 from deeppsma.errors import ConfigurationError
 from deeppsma.evidence import RunLog, gather
 from deeppsma.experiments.froc import CUTOFFS
@@ -16,7 +17,7 @@ from deeppsma.metrics import LesionCounts, Scores, count_lesions
 from deeppsma.predict import Logits
 from deeppsma.recipe import Recipe
 from deeppsma.scoring import read_references, score_masks
-from deeppsma.segment import mask_of, on_full_grid, read_organs, read_spaces
+from deeppsma.segment import mask_of, on_full_grid, read_beside, read_spaces
 from deeppsma.tracer import Tracer
 from deeppsma.trivial import trivial_answer
 from deeppsma.weights import Member
@@ -91,11 +92,11 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     log = RunLog()
     case = labelled.case
     grids, spaces = read_spaces(case, log)
-    organs = read_organs(case, [method.recipe for method in methods], members, log) if spaces else {}
+    companions = read_beside(case, [method.recipe for method in methods], members, log) if spaces else Companions()
     # All answers of a space are needed if any recipe fuses them.
     fusion = "bothways" if any(method.recipe.fusion == "bothways" for method in methods) else "single"
     evidence = gather(
-        case, spaces, organs, members, lambda fixed: wanted_tracers(fusion, fixed), overlaps.pop(), device, log=log
+        case, spaces, companions, members, lambda fixed: wanted_tracers(fusion, fixed), overlaps.pop(), device, log=log
     )
     references = read_references(labelled)
     scores = {TRIVIAL: score_masks(_trivial(labelled), references)}

@@ -18,7 +18,7 @@ from deeppsma.training.curves import draw_curves, hours_of
 from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train, training_precision
 from deeppsma.training.processes import Processes, joined
-from deeppsma.training.samples import cached_samples, case_folders
+from deeppsma.training.samples import TRUTH, cached_samples, case_folders
 from deeppsma.weights import Member, WeightsStore, read_member, write_member
 
 
@@ -39,6 +39,8 @@ class TrainRequest:
     fold: int | None = None
     folds: Path | None = None
     samples: Path | None = None
+    tracer: str = ""
+    truth: str = TRUTH
 
 
 def _check_place(request: TrainRequest) -> None:
@@ -74,8 +76,15 @@ def _start(wanted: str) -> Member | None:
     return read_member(Path(wanted)) if Path(wanted).is_dir() else WeightsStore.default().member(wanted)
 
 
-def load_settings(name: str) -> tuple[NetworkConfig, TrainingConfig]:
+def load_settings(name: str, tracer: str = "") -> tuple[NetworkConfig, TrainingConfig]:
     """Network and training settings of a file in ``resources/training``.
+
+    Parameters
+    ----------
+    name
+        The file's.
+    tracer
+        Of a network that is made for one tracer; empty for one of both.
 
     Raises
     ------
@@ -87,18 +96,27 @@ def load_settings(name: str) -> tuple[NetworkConfig, TrainingConfig]:
         config = TrainingConfig.from_dict(content)
     except ValueError as error:
         raise ConfigurationError(path, str(error), "mend the file") from None
-    return load_network(config.network), config
+    return load_network(config.network, tracer), config
 
 
-def load_network(name: str) -> NetworkConfig:
+def load_network(name: str, tracer: str = "") -> NetworkConfig:
     """Network configuration of a file in ``resources/networks``.
+
+    In a file for one tracer ``{tracer}`` stands for it.
 
     Raises
     ------
     ConfigurationError
-        If the file is missing or a value makes no sense.
+        If the file is missing, a value makes no sense, or a tracer is given
+        to a network of both, or none to one of one.
     """
     path, content = read_toml("networks", name)
+    open_to = "{tracer}" in str(content)
+    if open_to != bool(tracer):
+        found = "a network for one tracer" if open_to else "a network for both tracers"
+        raise ConfigurationError("--tracer", f"{name} is {found}", "name psma or fdg" if open_to else "leave it out")
+    for key in ("channels", "outputs") if open_to else ():
+        content[key] = [str(each).replace("{tracer}", tracer) for each in content[key]]
     try:
         return NetworkConfig.from_dict(content)
     except ValueError as error:
@@ -144,6 +162,7 @@ def run_training(request: TrainRequest) -> Member:
                     "cases": len(folders),
                     "samples": len(samples),
                     "settings": asdict(config),
+                    "truth": request.truth,
                     "fold": request.fold,
                     "seed": request.seed,
                     "start": {"name": start.name, "sha256": start.sha256, "data": start.trained_on} if start else None,
@@ -158,7 +177,7 @@ def run_training(request: TrainRequest) -> Member:
 
 
 def _settings(request: TrainRequest) -> tuple[NetworkConfig, TrainingConfig]:
-    network, config = load_settings(request.settings)
+    network, config = load_settings(request.settings, request.tracer)
     if request.steps is None:
         return network, config
     try:
@@ -173,7 +192,8 @@ def _samples(
     """Cached samples to train on, and to validate on; the first process makes those that are missing."""
     if not processes.first:
         processes.wait()
-    cached = cached_samples([*folders, *held_out], network, request.samples or request.out / "samples")
+    place = request.samples or request.out / "samples"
+    cached = cached_samples([*folders, *held_out], network, place, request.truth)
     total, quiet = len(folders) + len(held_out), None if processes.first else True
     by_case = list(tqdm(cached, total=total, desc="samples", disable=quiet))
     if processes.first:

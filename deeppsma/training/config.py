@@ -7,6 +7,7 @@ from typing import Any
 
 AUGMENTATIONS = ("none", "rotate", "scale", "flip")
 LOSS_REGIONS = ("everywhere", "above_threshold")
+OPTIMISERS = ("adam", "sgd")
 SELECTIONS = ("last", "validation")
 
 
@@ -21,7 +22,8 @@ class TrainingConfig:
     steps, batch
         Optimiser steps, and patches per step.
     learning_rate
-        Adam's, at the start of a cosine schedule that ends at 0.
+        At the start of a schedule that ends at 0; see
+        `deeppsma.training.loop.learning_rate`.
     augmentations
         One of these is drawn per patch.
     flip_axes
@@ -34,6 +36,8 @@ class TrainingConfig:
         and those next to them.
     rotate_deg, scale_range
         Limits of "rotate" (per axis) and "scale" (per axis).
+    optimiser
+        "adam", or "sgd" with Nesterov's momentum as nnU-Net has it.
     validate_every
         Steps between validations, where cases are held out.
     selection
@@ -55,6 +59,7 @@ class TrainingConfig:
     rotate_deg: float = 10.0
     scale_range: tuple[float, float] = (0.9, 1.4)
     disease_share: float = 2 / 3
+    optimiser: str = "adam"
     validate_every: int = 500
     selection: str = "last"
 
@@ -69,6 +74,8 @@ class TrainingConfig:
             raise ValueError("average decay must be in [0, 1), the disease share in [0, 1]")
         if self.loss_where not in LOSS_REGIONS:
             raise ValueError(f"loss_where must be one of {LOSS_REGIONS}, not {self.loss_where!r}")
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(f"optimiser must be one of {OPTIMISERS}, not {self.optimiser!r}")
         if self.selection not in SELECTIONS:
             raise ValueError(f"selection must be one of {SELECTIONS}, not {self.selection!r}")
         if not 0 < self.scale_range[0] <= self.scale_range[1]:

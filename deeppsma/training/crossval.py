@@ -141,6 +141,8 @@ def _check_request(request: CrossvalRequest, folders: Sequence[Path]) -> None:
         "steps": train.steps,
         "seed": train.seed,
         "start": train.start,
+        "tracer": train.tracer,
+        "truth": train.truth,
         "cases": {folder.name: fingerprint(folder) for folder in folders},
     }
     path = train.out / REQUEST_NAME

@@ -43,8 +43,11 @@ class Course:
 
     def add_validation(self, step: int, validation: Validation) -> None:
         """A validation after a step."""
-        values = [getattr(validation.by_tracer[tracer], figure) for tracer in Tracer for figure in _FIGURES]
-        _append(self._validations, [step, *(f"{value:.6g}" for value in (validation.loss, *values))])
+        row = [str(step), f"{validation.loss:.6g}"]
+        for tracer in Tracer:
+            found = validation.by_tracer.get(tracer)
+            row += [f"{getattr(found, figure):.6g}" if found else "nan" for figure in _FIGURES]
+        _append(self._validations, row)
 
 
 def hours_of(folder: Path) -> float:
@@ -76,6 +79,8 @@ def draw_curves(folder: Path) -> Path:
         x = _column(validations, "step")
         axes[0].plot(x, _column(validations, "loss"), marker=".", label="held-out cases")
         for tracer in Tracer:
+            if np.isnan(_column(validations, f"{tracer}_dsc")).all():
+                continue  # not this network's
             axes[1].plot(x, _column(validations, f"{tracer}_dsc"), marker=".", label=tracer.upper())
             for name, style in (("false_positive", "-"), ("false_negative", "--")):
                 label = f"{tracer.upper()} {name.replace('_', ' ')}"

@@ -70,7 +70,7 @@ class PatchFeed:
 
     def _patch(self, rng: np.random.Generator) -> Patch:
         sample = self._sample(self._samples[int(rng.integers(len(self._samples)))])
-        return draw_patch(sample, self._network.patch_zyx, self._network.organ_channels, self._config, rng)
+        return draw_patch(sample, self._network, self._config, rng)
 
     def _sample(self, path: Path) -> Sample:
         with self._lock:

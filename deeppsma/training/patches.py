@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.box import Box, IndexZyx
+from deeppsma.channels import outside_values
+from deeppsma.network import NetworkConfig
 from deeppsma.rigid import rotation_matrix
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.samples import Sample
@@ -30,13 +32,11 @@ class Patch:
     region: NDArray[np.float32]
 
 
-def draw_patch(
-    sample: Sample, patch_zyx: IndexZyx, organ_channels: list[int], config: TrainingConfig, rng: np.random.Generator
-) -> Patch:
+def draw_patch(sample: Sample, network: NetworkConfig, config: TrainingConfig, rng: np.random.Generator) -> Patch:
     """Cut one patch and vary it; the same generator state gives the same patch."""
-    box = _draw_box(sample, patch_zyx, config.disease_share, rng)
+    box = _draw_box(sample, network.patch_zyx, config.disease_share, rng)
     patch = Patch(
-        cut(sample.inputs, box, fill=[0.0 if i in organ_channels else -1.0 for i in range(len(sample.inputs))]),
+        cut(sample.inputs, box, fill=outside_values(network)),
         cut(sample.target, box),
         cut(sample.region, box),
     )
@@ -46,10 +46,10 @@ def draw_patch(
         return Patch(*(np.flip(a, axes).copy() for a in (patch.inputs, patch.target, patch.region)))
     if kind == "rotate":
         limit = config.rotate_deg
-        return _warped(patch, rotation_matrix(rng.uniform(-limit, limit, size=3)), organ_channels)
+        return _warped(patch, rotation_matrix(rng.uniform(-limit, limit, size=3)), network)
     if kind == "scale":
         low, high = config.scale_range
-        return _warped(patch, np.diag(1 / rng.uniform(low, high, size=3)), organ_channels)
+        return _warped(patch, np.diag(1 / rng.uniform(low, high, size=3)), network)
     return patch
 
 
@@ -82,7 +82,7 @@ def cut(array: NDArray, box: Box, fill: list[float] | None = None) -> NDArray[np
     return out
 
 
-def _warped(patch: Patch, matrix_xyz: NDArray, organ_channels: list[int]) -> Patch:
+def _warped(patch: Patch, matrix_xyz: NDArray, network: NetworkConfig) -> Patch:
     """Patch under a linear map about its centre; labels and targets by nearest neighbour."""
     import torch
 
@@ -99,10 +99,11 @@ def _warped(patch: Patch, matrix_xyz: NDArray, organ_channels: list[int]) -> Pat
         )
         return np.asarray(tensor[0].numpy())
 
-    organs = np.array([i in organ_channels for i in range(len(patch.inputs))])
+    organs = np.array(["_organ" in name for name in network.channels])  # labels, and masks of classes
+    outside = np.array(outside_values(network), dtype=np.float32)[:, None, None, None]
     inputs = np.empty_like(patch.inputs)
-    if (~organs).any():  # PET is offset by -1: lift it so that the outside becomes air
-        inputs[~organs] = sampled(patch.inputs[~organs] + 1, "bilinear") - 1
+    if (~organs).any():  # lifted, so that what comes in from outside is what lies there
+        inputs[~organs] = sampled((patch.inputs - outside)[~organs], "bilinear") + outside[~organs]
     labels = np.concatenate([patch.inputs[organs], patch.target, patch.region])
     labels = sampled(labels, "nearest")
     n, outputs = int(organs.sum()), len(patch.target)

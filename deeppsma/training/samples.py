@@ -21,11 +21,14 @@ from deeppsma.box import Box, IndexZyx
 from deeppsma.case import Case, load_case
 from deeppsma.channels import build_channels
 from deeppsma.errors import InputError
-from deeppsma.images import Volume
+from deeppsma.images import ImageFile, Volume
 from deeppsma.network import NetworkConfig
 from deeppsma.resampling import resample
 from deeppsma.spaces import Space, build_spaces, pooled_maximum
 from deeppsma.tracer import Tracer
+
+#: Name of the physicians' masks.
+TRUTH = "TTB"
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class Sample:
     inputs
         [channel, z, y, x] float16, as the network gets them.
     target
-        [output, z, y, x] uint8: 1 where disease. Next to the threshold, below
+        [tracer, z, y, x] uint8: 1 where disease. Next to the threshold, below
         it, a voxel counts as its above-threshold neighbours do.
     region
-        [output, z, y, x] uint8: 2 at or above the threshold, 1 next to it, 0
+        [tracer, z, y, x] uint8: 2 at or above the threshold, 1 next to it, 0
         elsewhere.
     """
 
@@ -70,14 +73,18 @@ def case_folders(data: Path) -> list[Path]:
     return folders
 
 
-def cached_samples(folders: Iterable[Path], network: NetworkConfig, cache: Path) -> Iterator[list[Path]]:
+def cached_samples(
+    folders: Iterable[Path], network: NetworkConfig, cache: Path, truth: str = TRUTH
+) -> Iterator[list[Path]]:
     """Make the samples of cases that have none yet; yields each case's files.
 
-    The cache is keyed by what shapes a sample (channels, working grid) and by
+    The cache is keyed by what shapes a sample (channels, working grid, which truth) and by
     the case's place and files: another cohort never gets these samples, and a
     changed case gets new ones.
     """
     key = {k: asdict(network)[k] for k in ("channels", "outputs", "working_spacing_mm")}
+    if truth != TRUTH:
+        key["truth"] = truth
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     place = cache / digest
     place.mkdir(parents=True, exist_ok=True)
@@ -86,7 +93,7 @@ def cached_samples(folders: Iterable[Path], network: NetworkConfig, cache: Path)
         done = place / f"{stem}.json"
         if not done.exists():
             names = []
-            for tracer, sample in make_samples(load_case(folder), network).items():
+            for tracer, sample in make_samples(load_case(folder), network, truth).items():
                 name = f"{stem}-{tracer}.npz"
                 np.savez(place / name, inputs=sample.inputs, target=sample.target, region=sample.region)
                 names.append(name)
@@ -108,37 +115,59 @@ def load_sample(path: Path) -> Sample:
         return Sample(content["inputs"], content["target"], content["region"])
 
 
-def make_samples(case: Case, network: NetworkConfig) -> dict[Tracer, Sample]:
+def make_samples(case: Case, network: NetworkConfig, truth: str = TRUTH) -> dict[Tracer, Sample]:
     """Samples of a case, by fixed tracer.
+
+    Parameters
+    ----------
+    case, network
+        What is seen of which case.
+    truth
+        Name of the truth masks: "TTB", or that of corrected ones beside it.
 
     Raises
     ------
     InputError
-        If the case has no truth.
+        If the case has no truth, or lacks a CT or an organ map that the
+        network cannot do without.
     """
-    truths = {}
-    for tracer in Tracer:
-        study = case.study(tracer)
-        if study.truth is None:
-            raise InputError(study.pet.path.parent, "no truth (TTB.nii.gz)", "training needs the data set's layout")
-        truths[tracer] = study.truth.read()
+    truths = {tracer: _truth(case, tracer, truth) for tracer in Tracer}
     pets = {tracer: case.study(tracer).read_pet() for tracer in Tracer}
     thresholds = case.thresholds
     organs = {tracer: case.study(tracer).read_organs() for tracer in Tracer}
+    cts = {t: case.study(t).read_ct() if network.needs("ct", t) else None for t in Tracer}
+    for tracer in Tracer:
+        if network.needs("ct", tracer) and cts[tracer] is None:
+            raise InputError(case.study(tracer).pet.path.parent, "no CT", "this network is fed one")
+        if network.needs("organ classes", tracer) and organs[tracer] is None:
+            raise InputError(case.study(tracer).pet.path.parent, "no organ map", "this network is fed one")
     samples = {}
     for fixed, space in build_spaces(pets, thresholds, case.fdg_to_psma).items():
-        channels = build_channels(network, space, thresholds, organs, case.fdg_to_psma)
+        if network.classes and fixed not in network.tracers:
+            continue  # such a network sees its own tracer's grid alone
+        channels = build_channels(network, space, thresholds, organs, case.fdg_to_psma, cts)
         inputs = channels.window(Box.whole(channels.geometry.shape_zyx)).astype(np.float16)
         targets, regions = [], []
-        for name in network.outputs:
-            tracer = Tracer(name)
-            truth = _on_space(truths[tracer], space, tracer, case)
+        for tracer in network.tracers:
+            disease = _on_space(truths[tracer], space, tracer, case)
             hot = pooled_maximum(space.pet[tracer] >= np.float32(thresholds[tracer]), channels.block_zyx)
-            target, region = _at_threshold(pooled_maximum(truth, channels.block_zyx), hot)
+            target, region = _at_threshold(pooled_maximum(disease, channels.block_zyx), hot)
             targets.append(target)
             regions.append(region)
         samples[fixed] = Sample(inputs, np.stack(targets), np.stack(regions))
     return samples
+
+
+def _truth(case: Case, tracer: Tracer, name: str) -> Volume:
+    study = case.study(tracer)
+    if study.truth is None:
+        raise InputError(study.pet.path.parent, "no truth (TTB.nii.gz)", "training needs the data set's layout")
+    file = ImageFile(study.truth.path.with_name(f"{name}.nii.gz"))
+    if not file.path.exists():
+        raise InputError(file.path, "no such truth", "choose another --truth, or add the mask")
+    if not file.geometry.same_grid(study.pet.geometry):
+        raise InputError(file.path, "not on its PET's grid", "give the truth that belongs to this PET")
+    return file.read()
 
 
 def _on_space(truth: Volume, space: Space, tracer: Tracer, case: Case) -> NDArray[np.bool_]:

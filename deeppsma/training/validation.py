@@ -16,7 +16,7 @@ from deeppsma.compute import ComputePlan
 from deeppsma.network import NetworkConfig
 from deeppsma.predict import RunWindow, window_runner
 from deeppsma.tracer import Tracer
-from deeppsma.training.loss import dice_ce
+from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce
 from deeppsma.training.patches import cut
 from deeppsma.training.samples import Sample, load_sample
 from deeppsma.windows import blend, plan_windows
@@ -53,7 +53,7 @@ class Validation:
     loss
         Joint loss of both tracers, as in training, mean over samples.
     by_tracer
-        Agreement.
+        Agreement, of the tracers that the network answers for.
     """
 
     loss: float
@@ -88,11 +88,12 @@ def validate(network: torch.nn.Module, config: NetworkConfig, samples: Sequence[
         sample = load_sample(path)
         hot = sample.region == 2
         logits = _logits(sample, hot.any(axis=0), config, run)
-        losses.append(_loss(logits, sample, hot))
-        for row, name in enumerate(config.outputs):
-            answer, truth = logits[row] >= 0, sample.target[row] > 0
-            found[Tracer(name)].append(_agreement(answer[hot[row]], truth[hot[row]]))
-    means = {tracer: np.mean(each, axis=0) for tracer, each in found.items()}
+        losses.append(_loss(logits, sample, hot, config.classes))
+        # At or above the threshold there is no background: disease, or normal.
+        answers = [logits[1] > logits[2]] if config.classes else logits >= 0
+        for answer, tracer, where, truth in zip(answers, config.tracers, hot, sample.target > 0, strict=True):
+            found[tracer].append(_agreement(answer[where], truth[where]))
+    means = {tracer: np.mean(each, axis=0) for tracer, each in found.items() if each}
     return Validation(float(np.mean(losses)), {tracer: Agreement(*map(float, each)) for tracer, each in means.items()})
 
 
@@ -109,11 +110,14 @@ def _logits(sample: Sample, needed: NDArray[np.bool_], config: NetworkConfig, ru
     return dense
 
 
-def _loss(logits: NDArray[np.float32], sample: Sample, hot: NDArray[np.bool_]) -> float:
+def _loss(logits: NDArray[np.float32], sample: Sample, hot: NDArray[np.bool_], classes: bool) -> float:
     import torch
 
     target, weight = (torch.from_numpy(a.astype(np.float32))[None] for a in (sample.target, hot))
-    return float(dice_ce(torch.from_numpy(logits)[None], target, weight))
+    answer = torch.from_numpy(logits)[None]
+    if classes:
+        return float(class_dice_ce(answer, class_labels(target, weight), weight))
+    return float(dice_ce(answer, target, weight))
 
 
 def _agreement(answer: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[float, int, int]:

@@ -45,7 +45,7 @@ def test_folds_are_kept_in_a_file(tmp_path):
 
 
 def test_folds_are_trained_and_scored_on_what_they_have_not_seen(cohort, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, QUICK))
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, QUICK))
     trained = []
     run_training = command.run_training
     monkeypatch.setattr(crossval, "run_training", lambda request: trained.append(request.fold) or run_training(request))
@@ -99,7 +99,7 @@ def test_more_folds_than_cases_are_refused(cohort, tmp_path, capsys):
     [([], "no file of folds"), (["--folds", "FILE"], "folds of other cases"), (["--folds", "OWN"], "0 to 1")],
 )
 def test_a_fold_needs_its_file(cohort, tmp_path, monkeypatch, capsys, more, said):
-    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, QUICK))
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, QUICK))
     Folds.draw(NAMES).write(tmp_path / "FILE")
     Folds.draw(["train_0003", "train_0004"], 2).write(tmp_path / "OWN")
     more = [str(tmp_path / m) if m.isupper() else m for m in more]

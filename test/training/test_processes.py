@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from deeppsma.training import command
 from test.training.conftest import QUICK, SMALL_NETWORK
-command.load_settings = lambda name: (SMALL_NETWORK, QUICK)
+command.load_settings = lambda *_: (SMALL_NETWORK, QUICK)
 data, out, folds = map(Path, sys.argv[1:])
 member = command.run_training(command.TrainRequest(data, out, fold=0, folds=folds, device="cpu"))
 print("member", member.sha256)
@@ -50,7 +50,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(samples, tmp_path):
 
 
 def test_two_processes_learn_what_one_learns(cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, QUICK))
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, QUICK))
     Folds.draw([folder.name for folder in cohort.iterdir()], 2).write(tmp_path / "folds.json")
     alone = command.run_training(
         command.TrainRequest(cohort, tmp_path / "one", fold=0, folds=tmp_path / "folds.json", device="cpu")

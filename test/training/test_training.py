@@ -7,21 +7,26 @@ import numpy as np
 import pytest
 import torch
 
+from deeppsma.box import Box
 from deeppsma.case import load_case
 from deeppsma.cli import main
 from deeppsma.compute import cpu_plan
 from deeppsma.errors import ConfigurationError, InputError, WeightsError
+from deeppsma.images import Volume, write_image
+from deeppsma.phantom.cohort import write_patient
+from deeppsma.resources import names
 from deeppsma.tracer import Tracer
 from deeppsma.training import command, loop
 from deeppsma.training.config import TrainingConfig
-from deeppsma.training.loop import TrainingRun, train
-from deeppsma.training.loss import dice_ce, supervised_loss
+from deeppsma.training.loop import TrainingRun, learning_rate, train
+from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce, supervised_loss
 from deeppsma.training.patches import draw_patch
 from deeppsma.training.samples import Sample, _at_threshold, cached_samples, case_folders, load_sample, make_samples
 from deeppsma.training.validation import Agreement, Validation
 from deeppsma.weights import WeightsStore, write_member
+from test.phantom.small import small_patient
 from test.test_case import write_train_case
-from test.training.conftest import QUICK, SMALL_NETWORK
+from test.training.conftest import CLASSES, QUICK, SMALL_NETWORK
 
 
 def test_each_case_gives_two_samples(samples):
@@ -95,7 +100,7 @@ def random_sample(shape=(20, 18, 22)):
 @pytest.mark.parametrize("kind", ["none", "flip", "rotate", "scale"])
 def test_patches_are_varied_and_reproducible(kind):
     config = replace(QUICK, augmentations=(kind,))
-    patches = [draw_patch(random_sample(), (16, 16, 16), [1, 3], config, np.random.default_rng(5)) for _ in range(2)]
+    patches = [draw_patch(random_sample(), SMALL_NETWORK, config, np.random.default_rng(5)) for _ in range(2)]
     for name in ("inputs", "target", "region"):
         assert np.array_equal(getattr(patches[0], name), getattr(patches[1], name))
     patch = patches[0]
@@ -109,7 +114,7 @@ def test_patches_are_varied_and_reproducible(kind):
 
 def test_a_sample_smaller_than_the_patch_is_padded_with_air():
     sample = random_sample((6, 6, 6))
-    patch = draw_patch(sample, (16, 16, 16), [1, 3], replace(QUICK, augmentations=("none",)), np.random.default_rng(0))
+    patch = draw_patch(sample, SMALL_NETWORK, replace(QUICK, augmentations=("none",)), np.random.default_rng(0))
     assert patch.inputs[:, 0, 0, 0].tolist() == [-1, 0, -1, 0]
     assert patch.target.sum() == sample.target.sum()
 
@@ -120,13 +125,14 @@ def test_two_thirds_of_the_patches_lie_on_disease():
     sample.target[:, 8] = 1
     config = replace(QUICK, augmentations=("none",))
     rng = np.random.default_rng(0)
-    with_disease = [draw_patch(sample, (16, 8, 8), [1, 3], config, rng).target.any() for _ in range(300)]
+    narrow = replace(SMALL_NETWORK, patch_zyx=(16, 8, 8))
+    with_disease = [draw_patch(sample, narrow, config, rng).target.any() for _ in range(300)]
     assert np.mean(with_disease) == pytest.approx(2 / 3, abs=0.08)
 
 
 def test_a_sample_without_hot_voxels_still_gives_a_patch():
     sample = Sample(np.zeros((4, 20, 8, 8), np.float16), *(np.zeros((2, 20, 8, 8), np.uint8) for _ in range(2)))
-    assert draw_patch(sample, (16, 8, 8), [1, 3], QUICK, np.random.default_rng(0)).target.sum() == 0
+    assert draw_patch(sample, SMALL_NETWORK, QUICK, np.random.default_rng(0)).target.sum() == 0
 
 
 def test_loss_by_hand():
@@ -146,6 +152,92 @@ def test_heads_weigh_half_as_much_each():
     each = [dice_ce(heads[:, i], target).item() for i in range(2)]
     total = supervised_loss(heads, target, torch.full_like(target, 2), "everywhere").item()
     assert total == pytest.approx((each[0] + 0.5 * each[1]) / 1.5)
+
+
+def test_classes_are_disease_or_normal_where_the_threshold_is_reached():
+    target = torch.tensor([1.0, 0, 1, 0]).reshape(1, 1, 1, 1, 4)
+    region = torch.tensor([2.0, 2, 1, 0]).reshape(1, 1, 1, 1, 4)
+    assert class_labels(target, region).ravel().tolist() == [1, 2, 1, 0]
+
+
+def test_class_loss_by_hand():
+    logits = torch.zeros(1, 3, 1, 1, 2)  # a third for each class
+    labels = torch.tensor([1, 2]).reshape(1, 1, 1, 2)
+    overlap = 1 - (2 / 3 + 1) / (2 / 3 + 1 + 1)  # of either class
+    assert class_dice_ce(logits, labels).item() == pytest.approx(np.log(3) + overlap)
+    only_first = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2)
+    there, absent = 1 - (2 / 3 + 1) / (1 / 3 + 1 + 1), 1 - 1 / (1 / 3 + 1)
+    wanted = np.log(3) + (there + absent) / 2
+    assert class_dice_ce(logits, labels, only_first).item() == pytest.approx(wanted)
+    assert class_dice_ce(logits, labels, torch.zeros_like(only_first)).item() == 0
+    heads = torch.stack([logits, logits], dim=1)
+    both = (torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 1, 2), torch.full((1, 1, 1, 1, 2), 2.0))
+    assert supervised_loss(heads, *both, "everywhere", True).item() == pytest.approx(np.log(3) + overlap)
+
+
+def test_rates_fall_to_nothing():
+    adam, sgd = (replace(QUICK, steps=10, optimiser=name) for name in ("adam", "sgd"))
+    for config in (adam, sgd):
+        rates = [learning_rate(config, step) for step in range(10)]
+        assert rates[0] == config.learning_rate
+        assert rates == sorted(rates, reverse=True)
+        assert learning_rate(config, 10) == pytest.approx(0)
+    assert learning_rate(adam, 5) == pytest.approx(5e-4)
+    assert learning_rate(sgd, 5) == pytest.approx(1e-3 * 0.5**0.9)
+
+
+@pytest.mark.parametrize("architecture", ["plain", "resenc"])
+def test_a_network_of_classes_trains_on_its_own_tracers_grid(tmp_path, architecture):
+    data = tmp_path / "data"
+    write_patient(small_patient(3, "pet"), data / "train_0003", "train")
+    network = CLASSES if architecture == "plain" else replace(CLASSES, architecture=architecture)
+    (paths,) = cached_samples(case_folders(data), network, tmp_path / "cache")
+    (path,) = paths
+    assert path.name.endswith("-fdg.npz")
+    sample = load_sample(path)
+    assert sample.inputs.shape[0] == 4
+    assert sample.target.shape[0] == 1
+    config = replace(QUICK, steps=3, validate_every=3, optimiser="sgd")
+    weights = train(TrainingRun([path], network, config, tmp_path / "run", held_out=[path]))
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    row = (tmp_path / "run/validation.csv").read_text().splitlines()[1].split(",")
+    assert row[2] == "nan"  # PSMA is not this network's
+    assert 0 <= float(row[5]) <= 1
+
+
+def test_another_truth_can_be_learnt(tmp_path):
+    folder = write_train_case(tmp_path / "train_0001")
+    case = load_case(folder)
+    for tracer in Tracer:
+        truth = case.study(tracer).truth.read()
+        write_image(Volume(np.zeros_like(truth.voxels), truth.geometry), folder / tracer.upper() / "better.nii.gz")
+    assert make_samples(case, SMALL_NETWORK)[Tracer.PSMA].target.any()
+    assert not make_samples(case, SMALL_NETWORK, "better")[Tracer.PSMA].target.any()
+    with pytest.raises(InputError, match=r"worse.nii.gz: no such truth"):
+        make_samples(case, SMALL_NETWORK, "worse")
+    wrong = truth.geometry.cropped(Box((0, 0, 0), (5, 5, 5)))
+    write_image(Volume(np.zeros((5, 5, 5), np.uint8), wrong), folder / "PSMA/better.nii.gz")
+    with pytest.raises(InputError, match="not on its PET's grid"):
+        make_samples(case, SMALL_NETWORK, "better")
+
+
+@pytest.mark.parametrize(("gone", "said"), [("CT", "no CT"), ("totseg_24", "no organ map")])
+def test_what_a_network_is_fed_must_be_there(tmp_path, gone, said):
+    folder = write_train_case(tmp_path / "train_0001")
+    for tracer in Tracer:
+        (folder / tracer.upper() / f"{gone}.nii.gz").unlink(missing_ok=True)
+    with pytest.raises(InputError, match=said):
+        make_samples(load_case(folder), CLASSES if gone == "CT" else replace(CLASSES, channels=("fdg_sdf-liver",)))
+
+
+def test_a_network_for_one_tracer_wants_to_know_which():
+    network, _ = command.load_settings("paire-compact-sdf", "fdg")
+    assert network.channels[:3] == ("fdg_ratio", "fdg_ct", "fdg_sdf-spleen")
+    assert network.outputs == ("background", "fdg", "fdg_normal")
+    with pytest.raises(ConfigurationError, match="name psma or fdg"):
+        command.load_settings("paire-compact-sdf")
+    with pytest.raises(ConfigurationError, match="leave it out"):
+        command.load_settings("compact", "fdg")
 
 
 def test_a_run_interrupted_resumes_to_the_same_weights(samples, tmp_path):
@@ -243,7 +335,7 @@ def test_no_samples_is_refused(tmp_path):
 
 
 def test_train_then_segment_from_the_command_line(cohort, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, QUICK))
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, QUICK))
     arguments = ["train", str(cohort), str(tmp_path / "run"), "--steps", "2", "--device", "cpu", "--describe", "a test"]
     assert main(arguments) == 0
     assert main(arguments) == 5  # never over an earlier training
@@ -264,7 +356,7 @@ def test_train_then_segment_from_the_command_line(cohort, tmp_path, monkeypatch,
 
 
 def test_a_gpu_that_cannot_be_used_is_said_and_kept_in_the_manifest(cohort, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, replace(QUICK, steps=1)))
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, replace(QUICK, steps=1)))
     monkeypatch.setattr(command, "plan_compute", lambda wanted: (cpu_plan(), "GPU not used: too old"))
     member = command.run_training(command.TrainRequest(cohort, tmp_path / "run"))
     assert "note: GPU not used: too old" in capsys.readouterr().err
@@ -273,7 +365,7 @@ def test_a_gpu_that_cannot_be_used_is_said_and_kept_in_the_manifest(cohort, tmp_
 
 
 def test_curves_that_cannot_be_drawn_are_said(cohort, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "load_settings", lambda name: (SMALL_NETWORK, replace(QUICK, steps=1)))
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, replace(QUICK, steps=1)))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     member = command.run_training(command.TrainRequest(cohort, tmp_path / "run", device="cpu"))
     assert "matplotlib is not installed" in capsys.readouterr().err
@@ -285,6 +377,7 @@ def test_curves_that_cannot_be_drawn_are_said(cohort, tmp_path, monkeypatch, cap
     [
         ({"steps": 0}, "steps, batch"),
         ({"validate_every": 0}, "steps, batch"),
+        ({"optimiser": "newton"}, "optimiser must be"),
         ({"selection": "best"}, "selection must be"),
         ({"learning_rate": 0.0}, "learning rate"),
         ({"augmentations": ("mirror",)}, "augmentations"),
@@ -306,8 +399,8 @@ def test_unknown_settings_are_refused():
         command.load_settings("nothing")
 
 
-@pytest.mark.parametrize("name", ["cds", "compact"])
+@pytest.mark.parametrize("name", names("training"))
 def test_shipped_settings_are_valid(name):
-    network, config = command.load_settings(name)
+    network, config = command.load_settings(name, "psma" if name.startswith("paire") else "")
     assert config.network == name
     assert network.patch_zyx

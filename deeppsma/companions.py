@@ -1,0 +1,69 @@
+"""What lies beside the PETs: organ maps and CTs, read only where a member or a recipe asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from deeppsma.case import Case
+from deeppsma.errors import InputError
+from deeppsma.images import Volume
+from deeppsma.tracer import Tracer
+from deeppsma.weights import Member
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Organ maps and CTs by tracer, on grids of their own; None where there is none, or nobody asks.
+
+    Parameters
+    ----------
+    organs
+        TotalSegmentator labels.
+    cts
+        HU.
+    """
+
+    organs: Mapping[Tracer, Volume | None] = field(default_factory=lambda: dict.fromkeys(Tracer))
+    cts: Mapping[Tracer, Volume | None] = field(default_factory=lambda: dict.fromkeys(Tracer))
+
+
+def read_companions(case: Case, members: Sequence[Member], kept_organs: bool, fallbacks: list[str]) -> Companions:
+    """Read what members are fed, and what growing spares.
+
+    Parameters
+    ----------
+    case
+        The case.
+    members
+        That will run on it.
+    kept_organs
+        Whether growing spares organs.
+    fallbacks
+        Told of a missing organ map that can be done without.
+
+    Raises
+    ------
+    InputError
+        If a file is unusable, or one is missing that a member cannot do
+        without: a CT, or the map of a member that sees classes of organs.
+    """
+    organs: dict[Tracer, Volume | None] = {}
+    cts: dict[Tracer, Volume | None] = {}
+    for tracer in Tracer:
+        study = case.study(tracer)
+        fed = [member for member in members if member.network.needs("organs", tracer)]
+        organs[tracer] = study.read_organs() if fed or kept_organs else None
+        if organs[tracer] is None and (fed or kept_organs):
+            for member in fed:
+                if member.network.needs("organ classes", tracer):
+                    remedy = "add TotalSegmentator's map, or choose a recipe without organ classes"
+                    raise InputError(study.pet.path.parent, f"no organ map, and {member.name} needs one", remedy)
+            effects = ["the network sees no organs"] * bool(fed) + ["growing spares no organ"] * kept_organs
+            fallbacks.append(f"no {tracer.upper()} organ map: {', '.join(effects)}")
+        wanting = [member for member in members if member.network.needs("ct", tracer)]
+        cts[tracer] = study.read_ct() if wanting else None
+        if wanting and cts[tracer] is None:
+            remedy = "add the CT, or choose a recipe that sees none"
+            raise InputError(study.pet.path.parent, f"no CT, and {wanting[0].name} needs one", remedy)
+    return Companions(organs, cts)

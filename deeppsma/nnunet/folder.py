@@ -1,0 +1,145 @@
+"""Read an nnU-Net model folder: plans, data set, checkpoints. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deeppsma.errors import WeightsError
+from deeppsma.jsonfile import read_json
+from deeppsma.nnunet.plans import Plan, read_plan
+
+if TYPE_CHECKING:
+    import torch
+
+_REMEDY = "give a model folder of nnUNet_results, with plans.json, dataset.json and fold_*/checkpoint_*.pth"
+#: The decoder of nnU-Net's networks names the encoder a second time, and blocks name their parts twice.
+_REPEATED = ("decoder.encoder.", ".all_modules.")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a folder holds.
+
+    Parameters
+    ----------
+    plan
+        Preprocessing, windows, architecture.
+    channel_names, labels
+        As the data set calls them.
+    folds
+        Weights by fold, in the folds' order.
+    """
+
+    plan: Plan
+    channel_names: tuple[str, ...]
+    labels: Mapping[str, int]
+    folds: Mapping[str, Mapping[str, torch.Tensor]]
+
+
+def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str = "checkpoint_final.pth") -> ModelFolder:
+    """Read a model folder.
+
+    Parameters
+    ----------
+    folder
+        Such as ``nnUNet_results/Dataset801_X/nnUNetTrainer__nnUNetPlans__3d_fullres``.
+    folds
+        "0", "all", ...; none for every fold that is there.
+    checkpoint
+        File of each fold.
+
+    Raises
+    ------
+    WeightsError
+        One line: which file, what was found, what to do.
+    """
+    for name in ("plans.json", "dataset.json"):
+        if not (folder / name).is_file():
+            raise WeightsError(folder, f"no {name} there", _REMEDY)
+    plans, dataset = (read_json(folder / name, _REMEDY, WeightsError) for name in ("plans.json", "dataset.json"))
+    chosen = list(folds) or sorted(path.parent.name[5:] for path in folder.glob(f"fold_*/{checkpoint}"))
+    if not chosen:
+        raise WeightsError(folder, f"no fold_*/{checkpoint} there", _REMEDY)
+    contents = {fold: read_checkpoint(folder / f"fold_{fold}" / checkpoint) for fold in chosen}
+    first = contents[chosen[0]]
+    try:
+        configuration = first["init_args"]["configuration"]
+        mirrors = tuple(int(axis) for axis in first.get("inference_allowed_mirroring_axes") or ())
+        weights = {fold: content["network_weights"] for fold, content in contents.items()}
+        plan = read_plan(plans, dataset, configuration, mirrors)
+        names = dataset.get("channel_names") or dataset["modality"]
+        labels = {str(name): int(value) for name, value in dataset["labels"].items()}
+    except ValueError as error:
+        raise WeightsError(folder / "plans.json", str(error), "give a model that this package knows") from None
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(folder, f"no nnU-Net model ({error!r})", _REMEDY) from None
+    kept = {fold: _fitting(state, plan, folder / f"fold_{fold}" / checkpoint) for fold, state in weights.items()}
+    ordered = tuple(str(names[key]) for key in sorted(names, key=int))
+    return ModelFolder(plan, ordered, labels, kept)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint: tensors, numbers and text; anything that asks to be run is refused.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, or holds more than that.
+    """
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(_plain_numbers()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(path, f"not readable ({error.strerror})", _REMEDY) from None
+    except pickle.UnpicklingError as error:
+        raise WeightsError(path, f"it asks for code to be run ({_asked(error)})", "do not trust this file") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(path, f"damaged, or no checkpoint ({str(error)[:80]})", "copy the file again") from None
+    if not isinstance(content, dict):
+        raise WeightsError(path, f"a {type(content).__name__}, no checkpoint", _REMEDY)
+    return content
+
+
+def _plain_numbers() -> list[Any]:
+    """Numpy's numbers, which nnU-Net's log of a training is full of; they are data."""
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+    return [np.dtype, *kinds, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
+
+
+def _asked(error: BaseException) -> str:
+    """Which thing a pickle asked for, from torch's long explanation."""
+    words = str(error).split("GLOBAL ")
+    return words[1].split()[0] if len(words) > 1 else "not a plain checkpoint"
+
+
+def _fitting(state: Any, plan: Plan, path: Path) -> dict[str, torch.Tensor]:
+    """The weights of the plan's network, each once.
+
+    Raises
+    ------
+    WeightsError
+        If they are of another network.
+    """
+    from deeppsma.unet import UNet
+
+    wanted = dict(UNet(plan.shape).named_parameters())
+    # A compiled or distributed network's names begin otherwise.
+    plain = {str(key).removeprefix("module.").removeprefix("_orig_mod."): value for key, value in dict(state).items()}
+    found = {key: value for key, value in plain.items() if not any(part in key for part in _REPEATED)}
+    wrong = sorted(set(found) ^ set(wanted))
+    if wrong:
+        raise WeightsError(path, f"weights of another network than the plans' (first difference: {wrong[0]})", _REMEDY)
+    for key, value in found.items():
+        if tuple(value.shape) != tuple(wanted[key].shape):
+            sizes = f"{tuple(value.shape)}, the plans say {tuple(wanted[key].shape)}"
+            raise WeightsError(path, f"{key} is {sizes}", "give plans and dataset.json of this very training")
+    return found
