@@ -28,7 +28,9 @@ class Companions:
     cts: Mapping[Tracer, Volume | None] = field(default_factory=lambda: dict.fromkeys(Tracer))
 
 
-def read_companions(case: Case, members: Sequence[Member], kept_organs: bool, fallbacks: list[str]) -> Companions:
+def read_companions(
+    case: Case, members: Sequence[Member], without_organs: Sequence[str], fallbacks: list[str]
+) -> Companions:
     """Read what members are fed, and what growing spares.
 
     Parameters
@@ -37,8 +39,9 @@ def read_companions(case: Case, members: Sequence[Member], kept_organs: bool, fa
         The case.
     members
         That will run on it.
-    kept_organs
-        Whether growing spares organs.
+    without_organs
+        What a missing organ map does to the recipe; nothing if the recipe
+        needs none.
     fallbacks
         Told of a missing organ map that can be done without.
 
@@ -53,13 +56,13 @@ def read_companions(case: Case, members: Sequence[Member], kept_organs: bool, fa
     for tracer in Tracer:
         study = case.study(tracer)
         fed = [member for member in members if member.network.needs("organs", tracer)]
-        organs[tracer] = study.read_organs() if fed or kept_organs else None
-        if organs[tracer] is None and (fed or kept_organs):
+        organs[tracer] = study.read_organs() if fed or without_organs else None
+        if organs[tracer] is None and (fed or without_organs):
             for member in fed:
                 if member.network.needs("organ classes", tracer):
                     remedy = "add TotalSegmentator's map, or choose a recipe without organ classes"
                     raise InputError(study.pet.path.parent, f"no organ map, and {member.name} needs one", remedy)
-            effects = ["the network sees no organs"] * bool(fed) + ["growing spares no organ"] * kept_organs
+            effects = ["the network sees no organs"] * bool(fed) + list(without_organs)
             fallbacks.append(f"no {tracer.upper()} organ map: {', '.join(effects)}")
         wanting = [member for member in members if member.network.needs("ct", tracer)]
         cts[tracer] = study.read_ct() if wanting else None

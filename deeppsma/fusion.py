@@ -35,6 +35,50 @@ def mean_logits(members: Sequence[Logits]) -> Logits:
     return {tracer: np.mean([member[tracer] for member in members], axis=0, dtype=np.float32) for tracer in members[0]}
 
 
+def mean_probabilities(
+    members: Sequence[NDArray[np.float32]], weights: Sequence[float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Ensemble: weighted means of the members' probabilities, voxel by voxel (PaIRe).
+
+    Parameters
+    ----------
+    members
+        Logits of one tracer: [n] of disease or not, or [3, n] of background,
+        disease and normal uptake.
+    weights
+        Of the members.
+
+    Returns
+    -------
+    disease, normal
+        [n] float32. Members that do not know normal uptake do not count for
+        it; 0 if none does.
+
+    Raises
+    ------
+    ValueError
+        If there is no member.
+    """
+    from scipy.special import expit, softmax
+
+    if not members:
+        raise ValueError("an ensemble needs a member")
+    disease, normal, normal_weights = [], [], []
+    for logits, weight in zip(members, weights, strict=True):
+        if logits.ndim == 1:
+            disease.append(expit(logits))
+            continue
+        classes = softmax(logits, axis=0)
+        disease.append(classes[1])
+        normal.append(classes[2])
+        normal_weights.append(weight)
+    mean = np.average(disease, axis=0, weights=weights)
+    none = np.zeros(mean.shape)
+    return mean.astype(np.float32), (np.average(normal, axis=0, weights=normal_weights) if normal else none).astype(
+        np.float32
+    )
+
+
 def wanted_tracers(fusion: str, fixed: Tracer) -> tuple[Tracer, ...]:
     """Tracers whose answers a fusion takes from a space."""
     return (fixed,) if fusion == "single" else (fixed, fixed.other)

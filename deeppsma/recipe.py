@@ -13,6 +13,7 @@ from deeppsma.tracer import Tracer
 from deeppsma.weights import ALL_MEMBERS
 
 FUSIONS = ("single", "bothways")
+AVERAGES = ("logits", "probabilities")
 DEFAULT_RECIPE = "bothways"
 
 
@@ -26,16 +27,24 @@ class Growing:
         How far the mask may grow.
     kept_organs
         TotalSegmentator labels inside which the mask stays as it was.
+    fdg_kept_organs
+        More of them, for FDG alone.
     """
 
     radius_mm: float
     kept_organs: tuple[int, ...] = ()
+    fdg_kept_organs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.radius_mm <= 50:
             raise ValueError(f"radius_mm must be above 0 and at most 50, not {self.radius_mm}")
-        if any(not 1 <= label <= LABEL_MAX for label in self.kept_organs):
-            raise ValueError(f"kept_organs must be labels from 1 to {LABEL_MAX}, not {self.kept_organs}")
+        labels = (*self.kept_organs, *self.fdg_kept_organs)
+        if any(not 1 <= label <= LABEL_MAX for label in labels):
+            raise ValueError(f"kept_organs must be labels from 1 to {LABEL_MAX}, not {labels}")
+
+    def kept(self, tracer: Tracer) -> tuple[int, ...]:
+        """Labels that keep their mask on a tracer."""
+        return self.kept_organs + (self.fdg_kept_organs if tracer is Tracer.FDG else ())
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,24 @@ class Recipe:
     fusion
         "single": each tracer's answer from its own space. "bothways": united
         with the answer from the other tracer's space.
+    average
+        "logits": members' logits are averaged (CDS). "probabilities": their
+        probabilities, each member in its tracer's own space (PaIRe); then
+        members may answer for one tracer each, and ``fusion`` is "single".
+    weights
+        By member, where members count differently; 1 without.
     growing
         None for no growing.
     cutoffs
         By tracer: probability from which on a voxel is disease, in (0, 1);
         0.5 for a tracer that is not named.
+    normal_cutoffs
+        By tracer: voxels whose probability of normal uptake lies above it are
+        not disease, whatever has grown into them; 1 without. With
+        probabilities.
+    refinement
+        Name of a model in ``resources/refinement`` that FDG lesions must
+        pass, or empty.
     window_overlap
         Share by which windows overlap, in [0, 1).
     """
@@ -67,6 +89,10 @@ class Recipe:
     source: str = ""
     growing: Growing | None = None
     cutoffs: Mapping[str, float] = field(default_factory=dict)
+    average: str = "logits"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    normal_cutoffs: Mapping[str, float] = field(default_factory=dict)
+    refinement: str = ""
     window_overlap: float = 0.5
 
     def __post_init__(self) -> None:
@@ -74,14 +100,27 @@ class Recipe:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {self.fusion!r}")
         if not self.members or (ALL_MEMBERS in self.members and len(self.members) > 1):
             raise ValueError(f'members must be names, or "{ALL_MEMBERS}" alone, not {self.members}')
-        if set(self.cutoffs) - set(Tracer) or any(not 0 < value < 1 for value in self.cutoffs.values()):
-            raise ValueError(f"cutoffs must be between 0 and 1, by tracer, not {self.cutoffs}")
+        for cutoffs in (self.cutoffs, self.normal_cutoffs):
+            if set(cutoffs) - set(Tracer) or any(not 0 < value < 1 for value in cutoffs.values()):
+                raise ValueError(f"cutoffs must be between 0 and 1, by tracer, not {cutoffs}")
+        if self.average not in AVERAGES:
+            raise ValueError(f"average must be one of {', '.join(AVERAGES)}, not {self.average!r}")
+        if self.average == "probabilities" and self.fusion != "single":
+            raise ValueError("probabilities are averaged in each tracer's own space: fusion must be single")
+        if self.average == "logits" and (self.normal_cutoffs or self.weights):
+            raise ValueError("weights and normal_cutoffs belong to average = probabilities")
+        if set(self.weights) - set(self.members) or any(not 0 < value < 1e6 for value in self.weights.values()):
+            raise ValueError(f"weights must be positive, of the recipe's members, not {self.weights}")
         if not 0 <= self.window_overlap < 1:
             raise ValueError(f"window_overlap must be at least 0 and below 1, not {self.window_overlap}")
 
     def cutoff(self, tracer: Tracer) -> float:
         """Probability from which on a voxel is disease."""
         return self.cutoffs.get(tracer.value, 0.5)
+
+    def normal_cutoff(self, tracer: Tracer) -> float:
+        """Probability of normal uptake above which a voxel is not disease."""
+        return self.normal_cutoffs.get(tracer.value, 1.0)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the run report."""
@@ -102,7 +141,8 @@ def load_recipe(name: str) -> Recipe:
     try:
         growing = content.pop("growing", None)
         if growing is not None:
-            growing = Growing(float(growing["radius_mm"]), tuple(growing.get("kept_organs", ())))
+            kept = (tuple(growing.get(key, ())) for key in ("kept_organs", "fdg_kept_organs"))
+            growing = Growing(float(growing["radius_mm"]), *kept)
         members = tuple(content.pop("members"))
         return Recipe(name=name, members=members, growing=growing, **content)
     except (KeyError, TypeError, ValueError) as error:

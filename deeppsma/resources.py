@@ -33,6 +33,6 @@ def read_toml(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
         raise ConfigurationError(path, f"not readable as TOML ({error})", "mend the file") from None
 
 
-def names(kind: str) -> list[str]:
-    """Names of the TOML files of a kind ("recipes", "networks", "training")."""
-    return sorted(path.stem for path in (resources_folder() / kind).glob("*.toml"))
+def names(kind: str, ending: str = "toml") -> list[str]:
+    """Names of the files of a kind ("recipes", "networks", "training"; "refinement" are "json")."""
+    return sorted(path.stem for path in (resources_folder() / kind).glob(f"*.{ending}"))

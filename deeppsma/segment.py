@@ -1,4 +1,4 @@
-"""The pipeline: case, spaces, channels, network, fusion, growing, masks.
+"""The pipeline: case, spaces, evidence (channels, network), answer (fusion, growing), masks.
 
 Everything here runs in one process; images are read once, and cropped before
 anything is computed.
@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeppsma.answer import answer, check_members
 from deeppsma.box import Box
 from deeppsma.case import Case
 from deeppsma.companions import Companions, read_companions
-from deeppsma.evidence import Evidence, ProgressBar, RunLog, gather
-from deeppsma.fusion import fuse, wanted_tracers
+from deeppsma.evidence import ProgressBar, RunLog, gather
+from deeppsma.fusion import wanted_tracers
 from deeppsma.geometry import Geometry
-from deeppsma.growing import grow
 from deeppsma.images import Volume
-from deeppsma.predict import Logits
-from deeppsma.recipe import Growing, Recipe
+from deeppsma.recipe import Recipe
+from deeppsma.refinement import load_model
 from deeppsma.report import describe_run
-from deeppsma.resampling import resample
 from deeppsma.spaces import Space, build_spaces
 from deeppsma.stopwatch import Stopwatch
 from deeppsma.tracer import Tracer
@@ -85,6 +84,7 @@ def segment(
     log = RunLog(watch or Stopwatch())
     with log.watch.stage("read weights"):
         members = store.choose(recipe.members)
+        check_members(recipe, members)
     _note_formats(case, log)
     grids, spaces = read_spaces(case, log)
     companions = read_beside(case, [recipe], members, log) if spaces else Companions()
@@ -99,12 +99,14 @@ def segment(
         progress,
         log,
     )
-    logits = evidence.mean([member.name for member in members])
-    masks = {tracer: mask_of(tracer, recipe, evidence, logits, log) for tracer in Tracer if tracer in spaces}
+    found = answer(recipe, evidence, members, log)
     with log.watch.stage("masks"):
-        whole = {tracer: on_full_grid(spaces.get(tracer), masks.get(tracer), grids[tracer]) for tracer in Tracer}
-        findings = {t: _findings(spaces.get(t), masks.get(t), case.thresholds[t]) for t in Tracer}
+        whole = {tracer: on_full_grid(spaces.get(tracer), found.masks.get(tracer), grids[tracer]) for tracer in Tracer}
+        findings = {t: _findings(spaces.get(t), found.masks.get(t), case.thresholds[t]) for t in Tracer}
     report = describe_run(case, recipe, members, log.plan, log.watch, log.windows, log.fallbacks, findings)
+    if recipe.refinement:
+        model = load_model(recipe.refinement)
+        report["refinement"] = {"model": model.as_dict(), "removed_fdg_lesions": found.removed}
     return Segmentation(whole, report)
 
 
@@ -127,53 +129,13 @@ def _note_formats(case: Case, log: RunLog) -> None:
 
 def read_beside(case: Case, recipes: Sequence[Recipe], members: Sequence[Member], log: RunLog) -> Companions:
     """Organ maps and CTs, where recipes or members need them; see `deeppsma.companions.read_companions`."""
-    keeps = any(recipe.growing is not None and bool(recipe.growing.kept_organs) for recipe in recipes)
+    effects = []
+    if any(recipe.growing is not None and recipe.growing.kept(Tracer.FDG) for recipe in recipes):
+        effects.append("growing spares no organ")
+    if any(recipe.refinement for recipe in recipes):
+        effects.append("refinement sees no organ")
     with log.watch.stage("read organs, CT"):
-        return read_companions(case, members, keeps, log.fallbacks)
-
-
-def mask_of(
-    tracer: Tracer, recipe: Recipe, evidence: Evidence, logits: Mapping[Tracer, Logits], log: RunLog
-) -> NDArray[np.bool_]:
-    """What a recipe makes of the evidence.
-
-    Parameters
-    ----------
-    tracer
-        Whose mask; its space must be there.
-    recipe
-        Fusion, cutoffs and growing.
-    evidence, logits
-        Of the case; the ensemble's logits by fixed tracer.
-    log
-        Timings are added to it.
-
-    Returns
-    -------
-    ndarray
-        [z, y, x] bool on the crop of the tracer's space.
-    """
-    with log.watch.stage("fusion"):
-        mask = fuse(recipe.fusion, tracer, evidence.spaces, logits, evidence.case.fdg_to_psma, recipe.cutoff(tracer))
-    if recipe.growing is None:
-        return mask
-    with log.watch.stage("growing"):
-        return _grown(mask, evidence.spaces[tracer], evidence.companions.organs[tracer], recipe.growing)
-
-
-def _grown(mask: NDArray[np.bool_], space: Space, organs: Volume | None, growing: Growing) -> NDArray[np.bool_]:
-    around = Box.around_mask(mask)
-    if around is None:
-        return mask
-    reach = tuple(int(growing.radius_mm / s) + 2 for s in space.geometry.spacing_zyx)
-    box = around.grown((reach[0], reach[1], reach[2])).clipped(mask.shape)
-    kept = np.zeros(box.shape_zyx, dtype=bool)
-    if organs is not None and growing.kept_organs:
-        labels = resample(organs, space.geometry.cropped(box), labels=True)
-        kept = np.isin(labels, growing.kept_organs)
-    out = mask.copy()
-    out[box.slices] = grow(mask[box.slices], space.hot[box.slices], space.geometry.spacing_zyx, growing.radius_mm, kept)
-    return out
+        return read_companions(case, members, effects, log.fallbacks)
 
 
 def on_full_grid(space: Space | None, mask: NDArray[np.bool_] | None, grid: Geometry) -> Volume:

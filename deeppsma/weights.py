@@ -139,6 +139,8 @@ class WeightsStore:
         wanted
             Names; or "*" alone for all members of the first folder that has
             any, so that weights of one's own are not mixed with shipped ones.
+            Networks of classes (PaIRe) are not among them, unless there are
+            no others.
 
         Raises
         ------
@@ -151,7 +153,8 @@ class WeightsStore:
             if folder is None:
                 remedy = "train some, or give their folder with --weights"
                 raise WeightsError(str(self.folders[0]), "no weights to average", remedy)
-            return [read_member(folder / name) for name in _names_in(folder)]
+            members = [read_member(folder / name) for name in _names_in(folder)]
+            return [member for member in members if not member.network.classes] or members
         members = [self.member(name) for name in wanted]
         first = self.folders[0]
         if len(self.folders) > 1 and not any(member.folder.parent == first for member in members):

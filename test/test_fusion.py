@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeppsma.box import Box
-from deeppsma.fusion import fuse, mean_logits, wanted_tracers
+from deeppsma.fusion import fuse, mean_logits, mean_probabilities, wanted_tracers
 from deeppsma.geometry import Geometry
 from deeppsma.rigid import RigidTransform
 from deeppsma.spaces import Space
@@ -82,6 +82,17 @@ def test_the_ensemble_averages_logits_not_votes():
     assert mean_logits(members)[Tracer.FDG].tolist() == [1.0, -1.0]
     with pytest.raises(ValueError, match="needs a member"):
         mean_logits([])
+
+
+def test_probabilities_are_averaged_by_hand():
+    two = np.log(np.array([[0.1, 0.5], [0.6, 0.2], [0.3, 0.3]], np.float32))  # background, disease, normal
+    one = np.array([0.0, np.log(3)], np.float32)  # 0.5, 0.75
+    disease, normal = mean_probabilities([two, one], [1, 3])
+    assert disease == pytest.approx([0.6 / 4 + 0.5 * 3 / 4, 0.2 / 4 + 0.75 * 3 / 4])
+    assert normal == pytest.approx([0.3, 0.3])  # the second member knows nothing of it
+    assert mean_probabilities([one], [1])[1].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="needs a member"):
+        mean_probabilities([], [])
 
 
 def test_single_asks_each_space_for_its_own_tracer_only():

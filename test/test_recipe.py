@@ -39,6 +39,13 @@ def test_an_unknown_name_lists_what_there_is():
         ('members = ["a"]\nfusion = "single"\nname = "b"', "unknown keys"),
         ('members = ["a"]\nfusion = "single"\n[cutoffs]\nfdg = 1.0', "cutoffs must be"),
         ('members = ["a"]\nfusion = "single"\n[cutoffs]\nct = 0.5', "cutoffs must be"),
+        ('members = ["a"]\nfusion = "single"\naverage = "votes"', "average must be"),
+        ('members = ["a"]\nfusion = "bothways"\naverage = "probabilities"', "fusion must be single"),
+        ('members = ["a"]\nfusion = "single"\n[normal_cutoffs]\nfdg = 0.5', "belong to average"),
+        ('members = ["a"]\nfusion = "single"\n[weights]\na = 2', "belong to average"),
+        ('members = ["a"]\nfusion = "single"\naverage = "probabilities"\n[weights]\nb = 2', "weights must be"),
+        ('members = ["a"]\nfusion = "single"\naverage = "probabilities"\n[weights]\na = 0', "weights must be"),
+        ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nfdg_kept_organs = [0]', "kept_organs must be"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 0', "radius_mm must be"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nkept_organs = [1]', "radius_mm"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organs = [118]', "kept_organs must be"),
@@ -61,4 +68,5 @@ def test_plain_values_for_the_report():
     assert Recipe("r", ("m",), "single", growing=Growing(7.0, (2,))).as_dict()["growing"] == {
         "radius_mm": 7.0,
         "kept_organs": (2,),
+        "fdg_kept_organs": (),
     }

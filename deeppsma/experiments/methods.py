@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from deeppsma.answer import answer, check_members
 from deeppsma.cohort import LabelledCase
 from deeppsma.companions import Companions
 from deeppsma.errors import ConfigurationError
@@ -14,10 +15,9 @@ from deeppsma.experiments.froc import CUTOFFS
 from deeppsma.fusion import wanted_tracers
 from deeppsma.images import Volume
 from deeppsma.metrics import LesionCounts, Scores, count_lesions
-from deeppsma.predict import Logits
 from deeppsma.recipe import Recipe
 from deeppsma.scoring import read_references, score_masks
-from deeppsma.segment import mask_of, on_full_grid, read_beside, read_spaces
+from deeppsma.segment import on_full_grid, read_beside, read_spaces
 from deeppsma.tracer import Tracer
 from deeppsma.trivial import trivial_answer
 from deeppsma.weights import Member
@@ -89,6 +89,8 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     overlaps = {method.recipe.window_overlap for method in methods}
     if len(overlaps) != 1:
         raise ConfigurationError("experiments", f"window overlaps {sorted(overlaps)}", "choose recipes of one overlap")
+    for method in methods:
+        check_members(method.recipe, method.members)
     log = RunLog()
     case = labelled.case
     grids, spaces = read_spaces(case, log)
@@ -102,10 +104,9 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     scores = {TRIVIAL: score_masks(_trivial(labelled), references)}
     sweep: dict[Tracer, list[LesionCounts]] = {}
     for method in methods:
-        logits = evidence.mean([member.name for member in method.members])
 
-        def masks_of(recipe: Recipe, logits: Mapping[Tracer, Logits] = logits) -> dict[Tracer, Volume]:
-            found = {t: mask_of(t, recipe, evidence, logits, log) for t in spaces}
+        def masks_of(recipe: Recipe, method: Method = method) -> dict[Tracer, Volume]:
+            found = answer(recipe, evidence, method.members, log).masks
             return {t: on_full_grid(spaces.get(t), found.get(t), grids[t]) for t in Tracer}
 
         scores[method.name] = score_masks(masks_of(method.recipe), references)
