@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(commands)
     _add_phantom(commands)
     _add_recipes(commands)
+    _add_weights(commands)
     add_research(commands)
     return parser
 
@@ -130,3 +131,48 @@ def _recipes(options: argparse.Namespace) -> None:
     for name in store.names():
         member = store.member(name)
         print(f"  {name}: {member.network.summary}; trained on {member.trained_on}; {member.folder}")
+
+
+def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("weights", help="import weights of other programs")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    action = actions.add_parser(
+        "import",
+        help="make a member of an nnU-Net model folder, or of a checkpoint",
+        description="SOURCE is a model folder of nnUNet_results (plans.json, dataset.json, fold_*/checkpoint_*.pth) or "
+        "a Lightning checkpoint of the CDS network. OUT becomes a member: segment with --weights and the folder that "
+        "OUT lies in. Nothing of SOURCE is executed.",
+    )
+    action.add_argument("source", type=Path, metavar="SOURCE", help="model folder, or checkpoint")
+    action.add_argument("out", type=Path, metavar="OUT", help="the member's folder; its name is what recipes call it")
+    action.add_argument("--tracer", choices=("psma", "fdg"), default="", help="whose scans an nnU-Net model sees")
+    action.add_argument(
+        "--channels",
+        nargs="+",
+        default=(),
+        metavar="KIND",
+        help="what it is fed, in order: ratio (PET over threshold), pet (the same less 1), ct, organs, organ-NAME, "
+        "sdf-NAME (default: ratio ct, and with ten channels the eight classes of organs)",
+    )
+    action.add_argument("--folds", nargs="+", default=(), metavar="F", help="0 1 2, or all (default: every one there)")
+    action.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="of each fold")
+    action.add_argument("--mirror", action="store_true", help="average over mirrored images, as nnU-Net does; slower")
+    action.add_argument("--describe", default="", metavar="TEXT", help="what it was trained on, for the run report")
+    action.set_defaults(run=_import_weights)
+
+
+def _import_weights(options: argparse.Namespace) -> None:
+    from deeppsma.nnunet.importer import ImportRequest, import_weights
+    from deeppsma.training.command import load_network
+
+    request = ImportRequest(
+        options.source,
+        options.out,
+        options.tracer,
+        tuple(options.channels),
+        tuple(options.folds),
+        options.checkpoint,
+        options.mirror,
+        options.describe,
+    )
+    print(import_weights(request, load_network("cds")).folder)

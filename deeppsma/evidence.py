@@ -17,6 +17,7 @@ from deeppsma.companions import Companions
 from deeppsma.compute import ComputePlan, plan_compute
 from deeppsma.fusion import mean_logits
 from deeppsma.network import NetworkConfig
+from deeppsma.nnunet.model import ModelConfig, plan_model_prediction
 from deeppsma.predict import Logits, Prediction, plan_prediction, predict
 from deeppsma.spaces import Space
 from deeppsma.stopwatch import Stopwatch
@@ -125,21 +126,22 @@ def gather(
     networks: dict[str, torch.nn.Module] = {}
     for fixed, space in spaces.items():
         # One space at a time, and its channels once for all members that are fed alike: memory does not grow.
-        jobs: dict[NetworkConfig, Prediction] = {}
+        jobs: dict[NetworkConfig | ModelConfig, Prediction] = {}
         made: dict[tuple[tuple[str, ...], IndexZyx], Channels] = {}
         for member in members:
             config = member.network
             answers = tuple(tracer for tracer in wanted(fixed) if tracer in config.tracers)
+            if config.classes and fixed not in answers:
+                continue  # such a network sees its own tracer's grid alone
             if not answers:
                 continue
             if config not in jobs:
                 with log.watch.stage("channels"):
-                    fed = (config.channels, config.block_zyx(space.geometry))
-                    if fed not in made:
-                        made[fed] = build_channels(
-                            config, space, case.thresholds, companions.organs, case.fdg_to_psma, companions.cts
-                        )
-                    jobs[config] = plan_prediction(config, space, made[fed], answers, overlap)
+                    jobs[config] = (
+                        _model_job(config, space, case, companions)
+                        if isinstance(config, ModelConfig)
+                        else _job(config, space, case, companions, made, answers, overlap)
+                    )
             if member.name not in networks:
                 with log.watch.stage("read weights"):
                     networks[member.name] = member.load()
@@ -152,6 +154,28 @@ def gather(
             found[member.name][fixed] = outcome.logits
     log.plan = plan
     return Evidence(case, spaces, companions, found)
+
+
+def _job(
+    config: NetworkConfig,
+    space: Space,
+    case: Case,
+    companions: Companions,
+    made: dict[tuple[tuple[str, ...], IndexZyx], Channels],
+    answers: tuple[Tracer, ...],
+    overlap: float,
+) -> Prediction:
+    fed = (config.channels, config.block_zyx(space.geometry))
+    if fed not in made:
+        made[fed] = build_channels(config, space, case.thresholds, companions.organs, case.fdg_to_psma, companions.cts)
+    return plan_prediction(config, space, made[fed], answers, overlap)
+
+
+def _model_job(config: ModelConfig, space: Space, case: Case, companions: Companions) -> Prediction:
+    tracer = config.tracer
+    study = case.study(tracer)
+    organs, ct = companions.organs[tracer], companions.cts[tracer]
+    return plan_model_prediction(config, space, study.read_pet(), study.threshold_suv, organs, ct)
 
 
 def _make_deterministic() -> None:

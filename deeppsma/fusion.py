@@ -43,8 +43,8 @@ def mean_probabilities(
     Parameters
     ----------
     members
-        Logits of one tracer: [n] of disease or not, or [3, n] of background,
-        disease and normal uptake.
+        Logits of one tracer: [n] of disease or not, or of classes: [2, n] of
+        background and disease, or [3, n] with normal uptake, too.
     weights
         Of the members.
 
@@ -70,8 +70,9 @@ def mean_probabilities(
             continue
         classes = softmax(logits, axis=0)
         disease.append(classes[1])
-        normal.append(classes[2])
-        normal_weights.append(weight)
+        if len(classes) > 2:
+            normal.append(classes[2])
+            normal_weights.append(weight)
     mean = np.average(disease, axis=0, weights=weights)
     none = np.zeros(mean.shape)
     return mean.astype(np.float32), (np.average(normal, axis=0, weights=normal_weights) if normal else none).astype(

@@ -55,6 +55,9 @@ class Prediction:
         empty if the network cannot run on them.
     weights
         Of a window's voxels; None for `deeppsma.windows.gaussian_weights`.
+    folds
+        How many networks in one: their rows follow each other, and are
+        averaged.
     """
 
     space: Space
@@ -65,6 +68,7 @@ class Prediction:
     windows: list[Box]
     small_windows: list[Box]
     weights: NDArray[np.floating] | None = None
+    folds: int = 1
 
     def run(self, run_window: RunWindow, on_window: Callable[[], None] | None = None, skip: bool = True) -> Logits:
         """Logits of the wanted tracers.
@@ -99,6 +103,8 @@ class Prediction:
             tracer: np.stack([self._at_native(values[row], tracer) for row in rows])
             for tracer, rows in self.rows.items()
         }
+        if self.folds > 1:
+            found = {t: each.reshape(self.folds, -1, each.shape[1]).mean(axis=0) for t, each in found.items()}
         return {tracer: each[0] if len(each) == 1 else each for tracer, each in found.items()}
 
     def holds_needed(self, window: Box) -> bool:

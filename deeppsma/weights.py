@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from deeppsma.errors import WeightsError
 from deeppsma.jsonfile import read_json
 from deeppsma.network import NetworkConfig, build_network
+from deeppsma.nnunet.model import ModelConfig
 from deeppsma.resources import resources_folder
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Member:
 
     name: str
     folder: Path
-    network: NetworkConfig
+    network: NetworkConfig | ModelConfig
     sha256: str
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -85,7 +86,7 @@ class Member:
             state = load(content)
         except (SafetensorError, ValueError) as error:
             raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
-        network = build_network(self.network)
+        network = _build(self.network)
         expected = _parameters(network)
         wrong = sorted(set(expected) ^ set(state)) or [k for k, v in state.items() if v.shape != expected[k].shape]
         if wrong:
@@ -177,6 +178,14 @@ class WeightsStore:
         raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
 
 
+def _build(config: NetworkConfig | ModelConfig) -> torch.nn.Module:
+    if isinstance(config, NetworkConfig):
+        return build_network(config)
+    from deeppsma.nnunet.network import PlannedNetwork
+
+    return PlannedNetwork(config.plan, len(config.folds), config.mirrored)
+
+
 def _parameters(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """Parameters by name, each under its first name only; there are no buffers."""
     return dict(network.named_parameters())
@@ -200,17 +209,18 @@ def read_member(folder: Path) -> Member:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise WeightsError(path, f"not a manifest of format {FORMAT}", remedy)
     try:
-        network = NetworkConfig.from_dict(content["network"])
+        imported = "nnunet" in content
+        config = ModelConfig.from_dict(content["nnunet"]) if imported else NetworkConfig.from_dict(content["network"])
         sha256, training = str(content["sha256"]), dict(content["training"])
     except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(path, f"not a valid manifest ({error})", remedy) from None
-    return Member(folder.name, folder, network, sha256, training)
+    return Member(folder.name, folder, config, sha256, training)
 
 
 def write_member(
-    folder: Path, network: NetworkConfig, state: Mapping[str, torch.Tensor], training: dict[str, Any]
+    folder: Path, network: NetworkConfig | ModelConfig, state: Mapping[str, torch.Tensor], training: dict[str, Any]
 ) -> Member:
-    """Freeze weights in half precision, with their manifest.
+    """Freeze weights with their manifest: our own in half precision, imported ones as they are.
 
     Parameters
     ----------
@@ -228,14 +238,15 @@ def write_member(
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {key: state[key] for key in _parameters(build_network(network))}
-    content = save({key: tensor.detach().cpu().to(torch.float16).contiguous() for key, tensor in kept.items()})
+    imported = not isinstance(network, NetworkConfig)
+    kept = {key: state[key].detach().cpu() for key in _parameters(_build(network))}
+    content = save({key: (v if imported else v.to(torch.float16)).contiguous() for key, v in kept.items()})
     sha256 = hashlib.sha256(content).hexdigest()
     (folder / WEIGHTS_NAME).write_bytes(content)
     manifest = {
         "format": FORMAT,
         "notice": NOTICE,
-        "network": asdict(network),
+        "nnunet" if imported else "network": asdict(network),
         "sha256": sha256,
         "training": training,
     }

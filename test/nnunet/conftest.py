@@ -51,14 +51,13 @@ def official(nnunet_python, tmp_path_factory):
     """Runs nnU-Net's own predictor on a case of `official.py`; returns the folder with all it leaves."""
     made = {}
 
-    def run(kind):
-        if kind not in made:
+    def run(kind, image=None):
+        if (kind, image) not in made:
             out = tmp_path_factory.mktemp(kind)
-            done = subprocess.run(
-                [nnunet_python, OFFICIAL, out, kind], capture_output=True, text=True, check=False, timeout=300
-            )
+            command = [nnunet_python, OFFICIAL, out, kind] + ([image] if image else [])
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
             assert done.returncode == 0, done.stderr
-            made[kind] = out
-        return made[kind]
+            made[kind, image] = out
+        return made[kind, image]
 
     return run

@@ -1,9 +1,10 @@
 """Runs under a Python that has nnunetv2: makes a model folder with random weights, and predicts with it.
 
-    python official.py OUT KIND
+    python official.py OUT KIND [IMAGE]
 
 Writes OUT/model (an nnUNet_results folder), OUT/image.npy [channel, z, y, x], OUT/spacing.json (z, y, x) and
-OUT/official.npz (probabilities and labels of nnU-Net's own predictor). KIND names one of `CASES`.
+OUT/official.npz (probabilities and labels of nnU-Net's own predictor). KIND names one of `CASES`. IMAGE (.npy, with a
+spacing.json beside it) is taken instead of a random one.
 """
 
 import json
@@ -125,7 +126,7 @@ def image_of(case, rng):
     return image
 
 
-def main(out, kind):
+def main(out, kind, given=None):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -172,17 +173,18 @@ def main(out, kind):
             model / f"fold_{fold}/checkpoint_final.pth",
         )
     rng = np.random.default_rng(2)
-    image = image_of(case, rng)
+    image = image_of(case, rng) if given is None else np.load(given)
+    spacing = case["image_spacing"] if given is None else json.loads(given.with_name("spacing.json").read_text())
     np.save(out / "image.npy", image)
-    (out / "spacing.json").write_text(json.dumps(case["image_spacing"]))
+    (out / "spacing.json").write_text(json.dumps(spacing))
     predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
     # The predictor unpickles whole checkpoints; these are our own.
     predictor.initialize_from_trained_model_folder(str(model), tuple(case["folds"]), "checkpoint_final.pth")
     labels, probabilities = predictor.predict_single_npy_array(
-        image, {"spacing": case["image_spacing"]}, save_or_return_probabilities=True
+        image, {"spacing": spacing}, save_or_return_probabilities=True
     )
     np.savez(out / "official.npz", labels=labels, probabilities=probabilities)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:]))

@@ -1,17 +1,29 @@
 """With the same random weights our answers are those of nnU-Net's own predictor."""
 
 import json
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
+from scipy.special import softmax
 
+from deeppsma.case import load_case
+from deeppsma.companions import read_companions
+from deeppsma.compute import ComputePlan
+from deeppsma.evidence import RunLog, gather
 from deeppsma.nnunet.folder import read_model_folder
+from deeppsma.nnunet.importer import ImportRequest, import_weights
 from deeppsma.nnunet.network import PlannedNetwork
 from deeppsma.nnunet.preprocess import prepare
 from deeppsma.nnunet.windows import planned_weights, planned_windows
+from deeppsma.organs import ORGAN_CLASSES
+from deeppsma.resampling import resample
+from deeppsma.segment import read_spaces
+from deeppsma.tracer import Tracer
 from deeppsma.windows import blend
+from test.conftest import TINY_NETWORK
 from test.nnunet.official import CASES
 
 
@@ -48,3 +60,35 @@ def test_probabilities_and_labels_agree(official, kind):
         assert (ours.argmax(axis=0) == theirs["labels"][cropped]).mean() > 0.9999
         assert ours.std(axis=1).min() > 0.02  # and there was something to agree on
         assert not theirs["labels"][~cropped].any()
+
+
+@pytest.mark.parametrize("kind", ["plain", "transposed"])
+def test_an_imported_model_says_of_a_case_what_nnunet_says(official, platform_case, tmp_path, kind):
+    case = load_case(platform_case)
+    study = case.fdg
+    pet = study.read_pet()
+    labels = resample(study.read_organs(), pet.geometry, labels=True)
+    image = np.stack(
+        [
+            pet.voxels / study.threshold_suv,
+            resample(study.read_ct(), pet.geometry, outside=-1000),
+            np.isin(labels, ORGAN_CLASSES["bones"]),
+        ]
+    )
+    np.save(tmp_path / "image.npy", image.astype(np.float32))
+    (tmp_path / "spacing.json").write_text(json.dumps(pet.geometry.spacing_zyx))
+    place = official(kind, tmp_path / "image.npy")
+    request = ImportRequest(
+        place / "model", tmp_path / "weights/m", "fdg", ("ratio", "ct", "organ-bones"), mirrored=True
+    )
+    member = import_weights(request, TINY_NETWORK)
+    log = RunLog()
+    _, spaces = read_spaces(case, log)
+    companions = read_companions(case, [member], [], [])
+    with patch("deeppsma.evidence.plan_compute", lambda _: (ComputePlan("cpu", "float32"), None)):
+        evidence = gather(case, spaces, companions, [member], lambda fixed: (fixed,), 0.5)
+    ours = softmax(evidence.logits["m"][Tracer.FDG][Tracer.FDG], axis=0)
+    assert Tracer.PSMA not in evidence.logits["m"]  # the model is not for it
+    hot = pet.voxels >= np.float32(study.threshold_suv)
+    with np.load(place / "official.npz") as theirs:
+        assert np.abs(ours - theirs["probabilities"][:, hot]).max() < 1e-3

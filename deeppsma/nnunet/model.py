@@ -1,0 +1,188 @@
+"""An nnU-Net model as a member: what it is fed, and what its classes mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.box import Box
+from deeppsma.channels import AIR_HU, soft_organ
+from deeppsma.images import Volume
+from deeppsma.network import CHANNEL_KINDS
+from deeppsma.nnunet.plans import Plan
+from deeppsma.nnunet.preprocess import prepare
+from deeppsma.nnunet.windows import planned_weights, planned_windows
+from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
+from deeppsma.predict import Prediction, needed_voxels
+from deeppsma.resampling import resample
+from deeppsma.spaces import Space
+from deeppsma.tracer import Tracer
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """An imported model.
+
+    Parameters
+    ----------
+    plan
+        Preprocessing, windows, architecture.
+    tracer
+        Whose scans it sees.
+    channels
+        What it is fed, in its own order: kinds of
+        `deeppsma.network.CHANNEL_KINDS`.
+    folds
+        Their names.
+    disease, normal
+        Classes: disease, and normal uptake (-1 if it knows none); the
+        background is 0.
+    mirrored
+        Average over mirrored images, too, as nnU-Net does unless told not to.
+    summary
+        One line for people.
+    """
+
+    plan: Plan
+    tracer: Tracer
+    channels: tuple[str, ...]
+    folds: tuple[str, ...]
+    disease: int = 1
+    normal: int = -1
+    mirrored: bool = False
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.channels) - set(CHANNEL_KINDS):
+            raise ValueError(f"unknown channels {sorted(unknown)}; known are {', '.join(CHANNEL_KINDS)}")
+        if len(self.channels) != self.plan.shape.channels:
+            raise ValueError(f"{len(self.channels)} channels named, and the model has {self.plan.shape.channels}")
+        if not self.folds or len(set(self.folds)) != len(self.folds):
+            raise ValueError(f"folds must be named once each, not {self.folds}")
+        known = [self.disease] if self.normal == -1 else [self.disease, self.normal]
+        if sorted([0, *known]) != list(range(self.plan.shape.classes)):
+            raise ValueError(f"{self.plan.shape.classes} classes; wanted are background, disease and, if any, normal")
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ModelConfig:
+        """Configuration from a manifest.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or missing, or a value makes no sense.
+        """
+        if unknown := set(content) - {field.name for field in fields(cls)}:
+            raise ValueError(f"unknown keys {sorted(unknown)}")
+        try:
+            values = dict(content)
+            values["plan"], values["tracer"] = Plan.from_dict(values["plan"]), Tracer(values["tracer"])
+            values["channels"], values["folds"] = tuple(values["channels"]), tuple(values["folds"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"incomplete ({error})") from None
+
+    @property
+    def tracers(self) -> tuple[Tracer, ...]:
+        """Whom the model answers for."""
+        return (self.tracer,)
+
+    @property
+    def classes(self) -> bool:
+        """Its outputs exclude each other."""
+        return True
+
+    def needs(self, what: str, tracer: Tracer) -> bool:
+        """As `deeppsma.network.NetworkConfig.needs`; here no organ map can be missing."""
+        kinds = ("ct",) if what == "ct" else ("organ", "sdf-")
+        return tracer is self.tracer and any(kind.startswith(kinds) for kind in self.channels)
+
+
+def plan_model_prediction(
+    config: ModelConfig,
+    space: Space,
+    pet: Volume,
+    threshold_suv: float,
+    organs: Volume | None,
+    ct: Volume | None,
+) -> Prediction:
+    """What a model has to do on its tracer's own space.
+
+    Parameters
+    ----------
+    config
+        The model.
+    space
+        Of its tracer.
+    pet
+        The tracer's whole PET: a model is fed all of it, as it was trained.
+    threshold_suv
+        Of the tracer.
+    organs, ct
+        On grids of their own; needed if a channel is made from them.
+
+    Raises
+    ------
+    ValueError
+        If one is missing.
+    """
+    plan, tracer = config.plan, config.tracer
+    channels = _channels(config, pet, threshold_suv, organs, ct)
+    made = prepare(channels, pet.geometry.spacing_zyx, plan)
+    native = np.zeros(pet.geometry.shape_zyx, dtype=bool)
+    native[space.box.slices] = space.needed[tracer]
+    a, b, c = made.channels.shape[1:]
+    index = {tracer: made.index_of(native)}
+
+    def window_input(window: Box) -> NDArray[np.float32]:
+        out = np.zeros((len(made.channels), *window.shape_zyx), dtype=np.float32)
+        inner = window.clipped((a, b, c))
+        out[(slice(None), *inner.relative_to(window).slices)] = made.channels[(slice(None), *inner.slices)]
+        return out
+
+    known = (0, config.disease) if config.normal == -1 else (0, config.disease, config.normal)
+    rows = tuple(fold * plan.shape.classes + row for fold in range(len(config.folds)) for row in known)
+    return Prediction(
+        space,
+        window_input,
+        {tracer: rows},
+        index,
+        needed_voxels(space, index, (a, b, c)),
+        planned_windows((a, b, c), plan.patch_planned),
+        [],
+        planned_weights(plan.patch_planned),
+        len(config.folds),
+    )
+
+
+def _channels(
+    config: ModelConfig, pet: Volume, threshold_suv: float, organs: Volume | None, ct: Volume | None
+) -> list[Callable[[], NDArray]]:
+    """Images on the PET's grid, made when they are asked for: one at a time is in memory."""
+    labels: list[NDArray] = []
+
+    def label_map() -> NDArray:
+        if not labels:
+            if organs is None:
+                raise ValueError(f"no {config.tracer.upper()} organ map")
+            labels.append(resample(organs, pet.geometry, labels=True))
+        return labels[0]
+
+    def image(kind: str) -> NDArray:
+        if kind in ("pet", "ratio"):
+            return pet.voxels / np.float32(threshold_suv) - np.float32(kind == "pet")
+        if kind == "ct":
+            if ct is None:
+                raise ValueError(f"no {config.tracer.upper()} CT")
+            return resample(ct, pet.geometry, outside=AIR_HU)
+        if kind == "organs":
+            return label_map() / np.float32(LABEL_MAX)
+        what, organ = kind.split("-")
+        mask = np.isin(label_map(), ORGAN_CLASSES[organ])
+        return mask.astype(np.float32) if what == "organ" else soft_organ(mask, pet.geometry.spacing_zyx)
+
+    return [lambda kind=kind: image(kind) for kind in config.channels]  # type: ignore[misc]

@@ -1,0 +1,38 @@
+"""A model folder as nnU-Net leaves it, made without nnU-Net."""
+
+import json
+
+import torch
+
+from deeppsma.nnunet.plans import read_plan
+from deeppsma.unet import UNet
+from test.nnunet.official import CASES, plans_of
+
+DATASET = {
+    "channel_names": {"0": "PET", "1": "CT", "2": "bones"},
+    "labels": {"background": 0, "ttb": 1, "normal": 2},
+    "numTraining": 1,
+    "file_ending": ".mha",
+}
+
+
+def write_model(folder, kind="plain", folds=("0",), **checkpoint):
+    folder.mkdir(parents=True)
+    plans = plans_of(CASES[kind])
+    (folder / "plans.json").write_text(json.dumps(plans))
+    (folder / "dataset.json").write_text(json.dumps(DATASET))
+    shape = read_plan(plans, DATASET, "3d_fullres", ()).shape
+    for number, fold in enumerate(folds):
+        torch.manual_seed(number)
+        state = dict(UNet(shape).state_dict())
+        # As in nnU-Net's own: the decoder names the encoder once more.
+        state |= {f"decoder.encoder.{key[8:]}": value for key, value in state.items() if key.startswith("encoder.")}
+        content = {
+            "network_weights": state,
+            "init_args": {"configuration": "3d_fullres"},
+            "inference_allowed_mirroring_axes": tuple(CASES[kind]["mirror"]) or None,
+            "trainer_name": "nnUNetTrainer",
+        }
+        (folder / f"fold_{fold}").mkdir()
+        torch.save(content | checkpoint, folder / f"fold_{fold}/checkpoint_final.pth")
+    return folder
