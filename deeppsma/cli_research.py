@@ -15,6 +15,7 @@ def add_research(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_train(commands)
     _add_crossval(commands)
     _add_experiments(commands)
+    _add_refinement(commands)
 
 
 def _add_survey(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -225,3 +226,45 @@ def _experiments(options: argparse.Namespace) -> None:
         options.cohort, options.out, tuple(options.recipes), options.weights, options.crossval, options.device
     )
     print(run_experiments(request))
+
+
+def _add_refinement(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "train-refinement",
+        help="fit which FDG lesions stay",
+        description="Segments a cohort with truth and fits the logistic model that decides which FDG lesions stay "
+        "(PaIRe report, section 4.3). Prints sensitivity and specificity, cross-validated over patients, of every "
+        "meaning of 'PSMA finds disease at the same place', and writes the model that is asked for as JSON; a recipe "
+        "names it as its refinement.",
+    )
+    command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases with truth")
+    command.add_argument("out", type=Path, metavar="OUT.json", help="the model")
+    command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"whose lesions (default {DEFAULT_RECIPE})")
+    command.add_argument("--match", choices=("organ", "space"), default="organ", help="same organ label, or near in mm")
+    command.add_argument("--radius-mm", type=float, default=0.0, metavar="MM", help="of --match space")
+    command.add_argument(
+        "--keep-above-ml", type=float, default=7.0, metavar="ML", help="larger lesions stay anyway (default 7)"
+    )
+    command.add_argument("--weights", type=Path, metavar="DIR", help="members here come before the shipped ones")
+    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    command.add_argument("--describe", default="", metavar="TEXT", help="what the cohort is, for the model's file")
+    command.add_argument("--picture", type=Path, metavar="PNG", help="also draw the calibration")
+    command.set_defaults(run=_train_refinement)
+
+
+def _train_refinement(options: argparse.Namespace) -> None:
+    from deeppsma.training.refinement import RefinementRequest, run_refinement
+
+    request = RefinementRequest(
+        options.cohort,
+        options.out,
+        options.recipe,
+        options.match,
+        options.radius_mm,
+        options.keep_above_ml,
+        options.weights,
+        options.device,
+        options.describe,
+        options.picture,
+    )
+    print(run_refinement(request))

@@ -128,7 +128,7 @@ class Recipe:
 
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe of a name.
+    """The recipe of a name, or of a file (a name that ends in ``.toml``).
 
     Raises
     ------
@@ -144,7 +144,7 @@ def load_recipe(name: str) -> Recipe:
             kept = (tuple(growing.get(key, ())) for key in ("kept_organs", "fdg_kept_organs"))
             growing = Growing(float(growing["radius_mm"]), *kept)
         members = tuple(content.pop("members"))
-        return Recipe(name=name, members=members, growing=growing, **content)
+        return Recipe(name=path.stem, members=members, growing=growing, **content)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(path, str(error), "mend the recipe") from None
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,8 @@ class RefinementModel:
         A larger lesion stays whatever its score.
     radius_mm
         Of "space".
-    summary, source, trained_on
-        For people.
+    summary, source, trained_on, figures
+        For people; what cross-validation said.
     """
 
     match: str
@@ -64,6 +65,7 @@ class RefinementModel:
     summary: str = ""
     source: str = ""
     trained_on: str = "unknown data"
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.match not in MATCHES:
@@ -85,7 +87,7 @@ class RefinementModel:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        if unknown := set(content) - {field.name for field in fields(cls)}:
+        if unknown := set(content) - {each.name for each in fields(cls)}:
             raise ValueError(f"unknown keys {sorted(unknown)}")
         try:
             return cls(**content)
@@ -164,15 +166,15 @@ class Scene:
 
 
 def load_model(name: str) -> RefinementModel:
-    """The model of ``resources/refinement/{name}.json``.
+    """The model of ``resources/refinement/{name}.json``, or of a file (a name that ends in ``.json``).
 
     Raises
     ------
     ConfigurationError
         If there is none of that name, or it makes no sense.
     """
-    path = resources_folder() / KIND / f"{name}.json"
-    if name not in names(KIND, "json"):
+    path = Path(name) if name.endswith(".json") else resources_folder() / KIND / f"{name}.json"
+    if not path.is_file():
         there = ", ".join(names(KIND, "json"))
         raise ConfigurationError(KIND, f"no {name!r} there", f"choose one of {there}")
     content = read_json(path, "mend the file", ConfigurationError)

@@ -17,15 +17,16 @@ def resources_folder() -> Path:
 
 
 def read_toml(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
-    """Read ``resources/{kind}/{name}.toml``.
+    """Read ``resources/{kind}/{name}.toml``, or a file of one's own (a name that ends in ``.toml``).
 
     Raises
     ------
     ConfigurationError
         If there is no such file, or it is no TOML; lists what there is.
     """
-    path = resources_folder() / kind / f"{name}.toml"
-    if name not in names(kind):
+    own = name.endswith(".toml")
+    path = Path(name) if own else resources_folder() / kind / f"{name}.toml"
+    if not path.is_file():
         raise ConfigurationError(kind, f"no {name!r} there", f"choose one of {', '.join(names(kind))}")
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))
