@@ -104,7 +104,9 @@ def write_largest_case(folder: Path) -> Path:
         labels = Volume(session.organ_labels, session.organ_geometry)
         plane = _finer(session.pet.geometry, (shape[0], CT_PLANE, CT_PLANE))
         write_socket(folder, tracer, "organs", Volume(resample(labels, plane, labels=True), plane))
-        write_socket(folder, tracer, "ct", Volume(np.zeros(plane.shape_zyx, np.int16), plane))
+        hu = np.where(labels.voxels > 0, 40, -1000).astype(np.int16)
+        ct = resample(Volume(hu, labels.geometry), plane, outside=-1000)
+        write_socket(folder, tracer, "ct", Volume(ct, plane))
     for socket in SOCKETS:
         if not socket.is_image:
             is_threshold = socket.kind == THRESHOLD and socket.tracer is not None
