@@ -84,6 +84,7 @@ def build_channels(
     organs: Mapping[Tracer, Volume | None],
     fdg_to_psma: RigidTransform,
     cts: Mapping[Tracer, Volume | None] | None = None,
+    made: dict[tuple[str, IndexZyx], Channel] | None = None,
 ) -> Channels:
     """Input channels of a network on a space.
 
@@ -101,6 +102,9 @@ def build_channels(
         Maps FDG points to PSMA points.
     cts
         On their own grids, HU.
+    made
+        Channels of this space that other networks are fed, too, by name and
+        block; what is made here is added.
 
     Raises
     ------
@@ -115,33 +119,37 @@ def build_channels(
     block = config.block_zyx(space.geometry)
     working = space.geometry.coarsened(block)
     to_moving = fdg_to_psma if space.fixed is Tracer.FDG else fdg_to_psma.inverse()
-    labels: dict[Tracer, NDArray] = {}
-    stack = []
+    made = {} if made is None else made
     for name in config.channels:
-        tracer_name, kind = name.split("_", 1)
-        tracer = Tracer(tracer_name)
-        transform = None if tracer is space.fixed else to_moving
-        if kind in ("pet", "ratio"):
-            offset = -1.0 if kind == "pet" else 0.0
-            stack.append(Channel(pooled_maximum(space.pet[tracer], block), 1 / thresholds[tracer], offset))
-            continue
-        if kind == "ct":
-            ct = (cts or {}).get(tracer)
-            if ct is None:
-                raise ValueError(f"no {tracer.upper()} CT for {name}")
-            hu = resample(ct, working, transform, outside=AIR_HU)
-            stack.append(Channel(standardised_ct(hu).astype(np.float16), 1.0, 0.0))
-            continue
-        if tracer not in labels:
-            labels[tracer] = _labels(organs[tracer], working, transform)
-        if kind == "organs":
-            stack.append(Channel(labels[tracer], 1 / LABEL_MAX, 0.0))
-            continue
-        what, organ = kind.split("-")
-        mask = np.isin(labels[tracer], ORGAN_CLASSES[organ])
-        voxels = mask if what == "organ" else soft_organ(mask, working.spacing_zyx).astype(np.float16)
-        stack.append(Channel(voxels, 1.0, 0.0))
-    return Channels(working, block, tuple(stack))
+        if (name, block) not in made:
+            tracer = Tracer(name.split("_", 1)[0])
+            transform = None if tracer is space.fixed else to_moving
+            if name.endswith(("_pet", "_ratio")):
+                made[name, block] = _uptake(name, space.pet[tracer], block, thresholds[tracer])
+            elif name.endswith("_ct"):
+                ct = (cts or {}).get(tracer)
+                if ct is None:
+                    raise ValueError(f"no {tracer.upper()} CT for {name}")
+                hu = resample(ct, working, transform, outside=AIR_HU)
+                made[name, block] = Channel(standardised_ct(hu).astype(np.float16), 1.0, 0.0)
+            else:
+                labels = f"{tracer}_organs"
+                if (labels, block) not in made:
+                    found = _labels(organs[tracer], working, transform)
+                    made[labels, block] = Channel(found, 1 / LABEL_MAX, 0.0)
+                if name != labels:
+                    made[name, block] = _organ_class(name, made[labels, block].voxels, working.spacing_zyx)
+    return Channels(working, block, tuple(made[name, block] for name in config.channels))
+
+
+def _uptake(name: str, suv: NDArray[np.float32], block: IndexZyx, threshold_suv: float) -> Channel:
+    return Channel(pooled_maximum(suv, block), 1 / threshold_suv, -1.0 if name.endswith("_pet") else 0.0)
+
+
+def _organ_class(name: str, labels: NDArray, spacing_zyx: VectorZyx) -> Channel:
+    what, organ = name.split("_", 1)[1].split("-")
+    mask = np.isin(labels, ORGAN_CLASSES[organ])
+    return Channel(mask if what == "organ" else soft_organ(mask, spacing_zyx).astype(np.float16), 1.0, 0.0)
 
 
 def standardised_ct(hu: NDArray) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from deeppsma.box import IndexZyx
 from deeppsma.case import Case
-from deeppsma.channels import Channels, build_channels
+from deeppsma.channels import Channel, build_channels
 from deeppsma.companions import Companions
 from deeppsma.compute import ComputePlan, plan_compute
 from deeppsma.fusion import mean_logits
@@ -125,9 +125,10 @@ def gather(
         log.fallbacks.append(fallback)
     networks: dict[str, torch.nn.Module] = {}
     for fixed, space in spaces.items():
-        # One space at a time, and its channels once for all members that are fed alike: memory does not grow.
-        jobs: dict[NetworkConfig | ModelConfig, Prediction] = {}
-        made: dict[tuple[tuple[str, ...], IndexZyx], Channels] = {}
+        # One space at a time, and each channel once for all members; an imported model's own input goes after it
+        # has run: memory does not grow with members.
+        jobs: dict[NetworkConfig, Prediction] = {}
+        made: dict[tuple[str, IndexZyx], Channel] = {}
         for member in members:
             config = member.network
             answers = tuple(tracer for tracer in wanted(fixed) if tracer in config.tracers)
@@ -135,19 +136,19 @@ def gather(
                 continue  # such a network sees its own tracer's grid alone
             if not answers:
                 continue
-            if config not in jobs:
-                with log.watch.stage("channels"):
-                    jobs[config] = (
-                        _model_job(config, space, case, companions)
-                        if isinstance(config, ModelConfig)
-                        else _job(config, space, case, companions, made, answers, overlap)
-                    )
+            with log.watch.stage("channels"):
+                if isinstance(config, ModelConfig):
+                    job = _model_job(config, space, case, companions)
+                else:
+                    if config not in jobs:
+                        jobs[config] = _job(config, space, case, companions, made, answers, overlap)
+                    job = jobs[config]
             if member.name not in networks:
                 with log.watch.stage("read weights"):
                     networks[member.name] = member.load()
-            advance = progress(jobs[config].windows_needed) if progress is not None else None
+            advance = progress(job.windows_needed) if progress is not None else None
             with log.watch.stage("network"):
-                outcome = predict(networks[member.name], jobs[config], plan, advance, log.fallbacks.append)
+                outcome = predict(networks[member.name], job, plan, advance, log.fallbacks.append)
             plan = outcome.plan
             log.windows["run"] += outcome.windows_run
             log.windows["skipped"] += outcome.windows_skipped
@@ -161,14 +162,12 @@ def _job(
     space: Space,
     case: Case,
     companions: Companions,
-    made: dict[tuple[tuple[str, ...], IndexZyx], Channels],
+    made: dict[tuple[str, IndexZyx], Channel],
     answers: tuple[Tracer, ...],
     overlap: float,
 ) -> Prediction:
-    fed = (config.channels, config.block_zyx(space.geometry))
-    if fed not in made:
-        made[fed] = build_channels(config, space, case.thresholds, companions.organs, case.fdg_to_psma, companions.cts)
-    return plan_prediction(config, space, made[fed], answers, overlap)
+    channels = build_channels(config, space, case.thresholds, companions.organs, case.fdg_to_psma, companions.cts, made)
+    return plan_prediction(config, space, channels, answers, overlap)
 
 
 def _model_job(config: ModelConfig, space: Space, case: Case, companions: Companions) -> Prediction:

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from deeppsma import evidence
+from deeppsma import channels
 from deeppsma.case import load_case
 from deeppsma.geometry import Geometry
 from deeppsma.growing import grow
@@ -115,14 +115,15 @@ def test_tiff_without_positions_is_said_in_the_report(tmp_path, store):
     assert report["fallbacks"][0] == "PSMA PET: TIFF holds no position; slices of 1 mm at 0 assumed"
 
 
-def test_members_that_are_fed_alike_share_their_channels(platform_case, tmp_path, monkeypatch):
+def test_each_channel_is_made_once_for_all_members(platform_case, tmp_path, monkeypatch):
     for number in range(3):
         write_tiny_member(tmp_path / f"weights/m{number}", TINY_NETWORK, seed=number)
-    made = []
-    real = evidence.build_channels
-    monkeypatch.setattr(evidence, "build_channels", lambda *a: (made.append(a), real(*a))[1])
+    pooled, looked_up = [], []
+    uptake, labels = channels._uptake, channels._labels
+    monkeypatch.setattr(channels, "_uptake", lambda *a: (pooled.append(a), uptake(*a))[1])
+    monkeypatch.setattr(channels, "_labels", lambda *a: (looked_up.append(a), labels(*a))[1])
     segment(load_case(platform_case), Recipe("r", ("*",), "bothways"), WeightsStore((tmp_path / "weights",)), "cpu")
-    assert len(made) == 2  # one per space
+    assert len(pooled) == len(looked_up) == 4  # both tracers in each space
 
 
 def test_the_ct_is_never_decompressed(platform_case, store, monkeypatch):
