@@ -47,8 +47,8 @@ def check_members(recipe: Recipe, members: Sequence[Member]) -> None:
     Raises
     ------
     ConfigurationError
-        If logits are averaged over classes that exclude each other, or a
-        tracer is left without a member.
+        If logits are averaged over classes that exclude each other, a tracer
+        is left without a member, or the refinement makes no sense.
     """
     where = f"recipe {recipe.name}"
     if recipe.average == "logits":
@@ -56,9 +56,19 @@ def check_members(recipe: Recipe, members: Sequence[Member]) -> None:
             if member.network.classes:
                 found = f"averages logits, and {member.name} answers with classes"
                 raise ConfigurationError(where, found, "average probabilities, or choose other members")
+    if recipe.refinement:
+        load_model(recipe.refinement)  # that it makes no sense is said before the networks run
     for tracer in Tracer:
         if not any(tracer in member.network.tracers for member in members):
             raise ConfigurationError(where, f"no member answers for {tracer.upper()}", "add one")
+
+
+def identity(recipe: Recipe, members: Sequence[Member]) -> dict[str, Any]:
+    """What two answers must share to be the same, names and summaries apart; JSON values."""
+    what = {key: value for key, value in recipe.as_dict().items() if key not in ("name", "summary", "source")}
+    if recipe.refinement:
+        what["refinement"] = load_model(recipe.refinement).as_dict()
+    return {"recipe": what, "sha256": [member.sha256 for member in members]}
 
 
 def answer(recipe: Recipe, evidence: Evidence, members: Sequence[Member], log: RunLog) -> Answer:
@@ -84,7 +94,8 @@ def answer(recipe: Recipe, evidence: Evidence, members: Sequence[Member], log: R
             else:
                 masks[tracer] = _of_probabilities(tracer, recipe, evidence, members, log)
     removed: list[dict[str, Any]] = []
-    if recipe.refinement and Tracer.FDG in masks:
+    seen = all(evidence.companions.organs[tracer] is not None for tracer in Tracer)  # else the log says so already
+    if recipe.refinement and Tracer.FDG in masks and seen:
         with log.watch.stage("refinement"):
             masks[Tracer.FDG], removed = refine(_scene(masks, evidence), load_model(recipe.refinement))
     return Answer(masks, removed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deeppsma.recipe import DEFAULT_RECIPE
+from deeppsma.recipe import CDS_RECIPES, DEFAULT_RECIPE
 
 
 def add_research(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -112,6 +112,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--resume", action="store_true", help="go on from OUT's checkpoint")
     command.add_argument("--describe", default="", metavar="TEXT", help="what the data are, for the model card")
     _add_training_options(command)
+    command.add_argument("--tracer", choices=("psma", "fdg"), default="", help="of a network that serves one tracer")
     command.add_argument("--fold", type=int, metavar="K", help="leave out the cases that this fold holds out")
     command.add_argument(
         "--folds", type=Path, metavar="FILE", help="which cases; 'deeppsma crossval' writes such a file"
@@ -144,9 +145,6 @@ def _train(options: argparse.Namespace) -> None:
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--settings", default="compact", help="file in resources/training (default compact)")
-    command.add_argument(
-        "--tracer", choices=("psma", "fdg"), default="", help="of a network that is made for one tracer"
-    )
     command.add_argument(
         "--truth", default="TTB", metavar="NAME", help="masks to learn: NAME.nii.gz beside the PET (default TTB)"
     )
@@ -190,7 +188,6 @@ def _crossval(options: argparse.Namespace) -> None:
         seed=options.seed,
         device=options.device,
         start=options.start,
-        tracer=options.tracer,
         truth=options.truth,
     )
     print(run_crossval(CrossvalRequest(train, options.recipe, options.folds)))
@@ -209,8 +206,9 @@ def _add_experiments(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "cohort", type=Path, metavar="COHORT", help="folder of cases with truth that nobody trained on"
     )
     command.add_argument("out", type=Path, metavar="OUT", help="tables, picture, and what is scored so far")
-    recipes = ("single", "single_plus", "bothways", "bothways_plus", "ensemble")
-    command.add_argument("--recipes", nargs="+", default=recipes, metavar="R", help="default: all of the CDS report")
+    command.add_argument(
+        "--recipes", nargs="+", default=CDS_RECIPES, metavar="R", help="default: all of the CDS report"
+    )
     command.add_argument("--weights", type=Path, metavar="DIR", help="members here come before the shipped ones")
     command.add_argument(
         "--crossval", type=Path, metavar="CV", help="OUT of 'deeppsma crossval': makes table 1, and is the ensemble"

@@ -153,6 +153,9 @@ def gather(
             log.windows["run"] += outcome.windows_run
             log.windows["skipped"] += outcome.windows_skipped
             found[member.name][fixed] = outcome.logits
+            if config.classes:
+                del networks[member.name]  # its one space is done
+            del job, outcome
     log.plan = plan
     return Evidence(case, spaces, companions, found)
 

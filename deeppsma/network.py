@@ -217,6 +217,9 @@ def _nnunet(config: NetworkConfig) -> torch.nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.unet = UNet(config.unet_shape())
+            # Heads of coarser stages than are trained exist, as in nnU-Net, and stay as they are.
+            for head in self.unet.decoder.seg_layers[: -DEEP_SUPERVISION_HEADS - 1]:
+                head.requires_grad_(False)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             out = self.unet(x)

@@ -15,6 +15,8 @@ from deeppsma.weights import ALL_MEMBERS
 FUSIONS = ("single", "bothways")
 AVERAGES = ("logits", "probabilities")
 DEFAULT_RECIPE = "bothways"
+#: Those of the CDS report.
+CDS_RECIPES = ("single", "single_plus", "bothways", "bothways_plus", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Growing:
         if not 0 < self.radius_mm <= 50:
             raise ValueError(f"radius_mm must be above 0 and at most 50, not {self.radius_mm}")
         labels = (*self.kept_organs, *self.fdg_kept_organs)
-        if any(not 1 <= label <= LABEL_MAX for label in labels):
+        if any(not isinstance(label, int) or not 1 <= label <= LABEL_MAX for label in labels):
             raise ValueError(f"kept_organs must be labels from 1 to {LABEL_MAX}, not {labels}")
 
     def kept(self, tracer: Tracer) -> tuple[int, ...]:
@@ -69,8 +71,9 @@ class Recipe:
     growing
         None for no growing.
     cutoffs
-        By tracer: probability from which on a voxel is disease, in (0, 1);
-        0.5 for a tracer that is not named.
+        By tracer: probability from which on (of logits) or beyond which (of
+        probabilities, as PaIRe has it) a voxel is disease, in (0, 1); 0.5 for
+        a tracer that is not named.
     normal_cutoffs
         By tracer: voxels whose probability of normal uptake lies above it are
         not disease, whatever has grown into them; 1 without. With
@@ -98,8 +101,11 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {self.fusion!r}")
-        if not self.members or (ALL_MEMBERS in self.members and len(self.members) > 1):
-            raise ValueError(f'members must be names, or "{ALL_MEMBERS}" alone, not {self.members}')
+        if not all(isinstance(name, str) for name in (*self.members, self.refinement)):
+            raise ValueError("members and refinement must be names")
+        alone = ALL_MEMBERS not in self.members or len(self.members) == 1
+        if not self.members or not alone or len(set(self.members)) != len(self.members):
+            raise ValueError(f'members must be names, once each, or "{ALL_MEMBERS}" alone, not {self.members}')
         for cutoffs in (self.cutoffs, self.normal_cutoffs):
             if set(cutoffs) - set(Tracer) or any(not 0 < value < 1 for value in cutoffs.values()):
                 raise ValueError(f"cutoffs must be between 0 and 1, by tracer, not {cutoffs}")
@@ -143,8 +149,9 @@ def load_recipe(name: str) -> Recipe:
         if growing is not None:
             kept = (tuple(growing.get(key, ())) for key in ("kept_organs", "fdg_kept_organs"))
             growing = Growing(float(growing["radius_mm"]), *kept)
-        members = tuple(content.pop("members"))
-        return Recipe(name=path.stem, members=members, growing=growing, **content)
+        members = content.pop("members")
+        own = path.name if name.endswith(".toml") else name  # a file of one's own never passes for a shipped recipe
+        return Recipe(name=own, members=tuple(members) if isinstance(members, list) else (), growing=growing, **content)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(path, str(error), "mend the recipe") from None
 

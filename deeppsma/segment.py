@@ -85,7 +85,7 @@ def segment(
     with log.watch.stage("read weights"):
         members = store.choose(recipe.members)
         check_members(recipe, members)
-    _note_formats(case, log)
+    _note_formats(case, members, log)
     grids, spaces = read_spaces(case, log)
     companions = read_beside(case, [recipe], members, log) if spaces else Companions()
     evidence = gather(
@@ -119,10 +119,11 @@ def read_spaces(case: Case, log: RunLog) -> tuple[dict[Tracer, Geometry], dict[T
         return grids, build_spaces(pets, case.thresholds, case.fdg_to_psma)
 
 
-def _note_formats(case: Case, log: RunLog) -> None:
+def _note_formats(case: Case, members: Sequence[Member], log: RunLog) -> None:
     for tracer in Tracer:
         study = case.study(tracer)
-        for what, file in (("PET", study.pet), ("organ map", study.organs)):
+        ct = study.ct if any(member.network.needs("ct", tracer) for member in members) else None
+        for what, file in (("PET", study.pet), ("organ map", study.organs), ("CT", ct)):
             if file is not None and file.unsaid_position is not None:
                 log.fallbacks.append(f"{tracer.upper()} {what}: {file.unsaid_position}")
 
@@ -133,7 +134,7 @@ def read_beside(case: Case, recipes: Sequence[Recipe], members: Sequence[Member]
     if any(recipe.growing is not None and recipe.growing.kept(Tracer.FDG) for recipe in recipes):
         effects.append("growing spares no organ")
     if any(recipe.refinement for recipe in recipes):
-        effects.append("refinement sees no organ")
+        effects.append("FDG lesions are not refined")
     with log.watch.stage("read organs, CT"):
         return read_companions(case, members, effects, log.fallbacks)
 

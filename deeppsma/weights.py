@@ -58,7 +58,9 @@ class Member:
     def trained_on(self) -> str:
         """One line for reports: what the weights have seen, those that they started from included."""
         data, start = str(self.training.get("data", "unknown data")), self.training.get("start")
-        return f"{data}, going on from {start['name']} ({start['data']})" if isinstance(start, dict) else data
+        if not isinstance(start, dict):
+            return data
+        return f"{data}, going on from {start.get('name', 'unknown weights')} ({start.get('data', 'unknown data')})"
 
     def load(self) -> torch.nn.Module:
         """Network with these weights, on the CPU, ready to infer.
@@ -220,7 +222,7 @@ def read_member(folder: Path) -> Member:
 def write_member(
     folder: Path, network: NetworkConfig | ModelConfig, state: Mapping[str, torch.Tensor], training: dict[str, Any]
 ) -> Member:
-    """Freeze weights with their manifest: our own in half precision, imported ones as they are.
+    """Freeze weights with their manifest: our own kind in half precision, nnU-Net's as they are.
 
     Parameters
     ----------

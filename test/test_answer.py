@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -8,10 +11,11 @@ from deeppsma.errors import ConfigurationError
 from deeppsma.evidence import Evidence, RunLog
 from deeppsma.growing import grow
 from deeppsma.recipe import Growing, Recipe
+from deeppsma.refinement import load_model
 from deeppsma.segment import read_spaces, segment
 from deeppsma.tracer import Tracer
 from deeppsma.weights import Member, WeightsStore
-from test.conftest import TINY_NETWORK, write_tiny_member
+from test.conftest import TINY_NETWORK, write_platform_case, write_tiny_member
 from test.training.conftest import CLASSES
 
 FDG_MEMBER, BOTH = Member("fdg", None, CLASSES, ""), Member("both", None, TINY_NETWORK, "")
@@ -77,6 +81,18 @@ def test_normal_uptake_goes_after_growing(spaces):
     assert np.array_equal(found, grown & ~normal)
 
 
+def test_without_an_organ_map_no_lesion_goes(tmp_path):
+    folder = write_platform_case(tmp_path / "input", with_listing=False)
+    shutil.rmtree(folder / "images/psma-ct-organ-segmentation")
+    write_tiny_member(tmp_path / "weights/m", seed=5)
+    store, case = WeightsStore((tmp_path / "weights",)), load_case(folder)
+    plain, refined = (
+        segment(case, Recipe("r", ("m",), "single", refinement=name), store, "cpu") for name in ("", "published")
+    )
+    assert np.array_equal(plain.masks[Tracer.FDG].voxels, refined.masks[Tracer.FDG].voxels)
+    assert "no PSMA organ map: the network sees no organs, FDG lesions are not refined" in refined.report["fallbacks"]
+
+
 def test_growing_spares_more_organs_on_fdg():
     growing = Growing(5.0, (2, 3), (90,))
     assert growing.kept(Tracer.PSMA) == (2, 3)
@@ -95,12 +111,14 @@ def test_a_refined_recipe_says_what_it_removed(platform_case, tmp_path):
     write_tiny_member(tmp_path / "weights/m", seed=5)
     store = WeightsStore((tmp_path / "weights",))
     case = load_case(platform_case)
+    strict = load_model("published").as_dict() | {"intercept": -100.0, "keep_above_ml": 1000.0}
+    (tmp_path / "strict.json").write_text(json.dumps(strict))
     plain = segment(case, Recipe("r", ("m",), "single"), store, "cpu")
-    refined = segment(case, Recipe("r", ("m",), "single", refinement="published"), store, "cpu")
+    refined = segment(case, Recipe("r", ("m",), "single", refinement=str(tmp_path / "strict.json")), store, "cpu")
     removed = refined.report["refinement"]["removed_fdg_lesions"]
     before, after = (result.masks[Tracer.FDG].voxels > 0 for result in (plain, refined))
     assert "refinement" not in plain.report
-    assert removed or np.array_equal(before, after)
+    assert removed
     volume = case.fdg.pet.geometry.voxel_volume_ml
     assert (before & ~after).sum() * volume == pytest.approx(sum(each["volume_ml"] for each in removed), abs=1e-3)
     assert np.array_equal(plain.masks[Tracer.PSMA].voxels, refined.masks[Tracer.PSMA].voxels)

@@ -114,6 +114,18 @@ def test_nnunets_networks_answer_with_classes(architecture):
     assert NetworkConfig.from_dict(asdict(config)) == config
 
 
+@pytest.mark.parametrize("architecture", ["plain", "resenc"])
+def test_everything_that_trains_gets_a_gradient(architecture):
+    """Several processes wait for every gradient; a deep network has more heads than are trained."""
+    deep = {"filters": (2,) * 6, "strides": ((1, 1, 1), *((2, 2, 2),) * 5), "blocks": (1,) * 6}
+    config = replace(TINY_NETWORK, **PAIRE | deep | {"architecture": architecture, "patch_zyx": (64, 64, 64)})
+    network = build_network(config, training=True)
+    network(torch.rand(1, 2, 64, 64, 64)).square().mean().backward()
+    without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert sum(not p.requires_grad for p in network.parameters()) == 2 * 2  # two heads too many
+
+
 def test_what_a_network_is_made_from():
     config = replace(TINY_NETWORK, **PAIRE | {"channels": ("psma_ratio", "psma_sdf-liver", "fdg_ct")})
     assert config.needs("organ classes", Tracer.PSMA)

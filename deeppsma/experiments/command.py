@@ -12,21 +12,20 @@ from typing import Any
 from tqdm import tqdm
 
 from deeppsma.cohort import cohort_folders, load_labelled
-from deeppsma.errors import ConfigurationError
+from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.experiments.froc import CUTOFFS, draw_froc, froc, froc_table
 from deeppsma.experiments.methods import TRIVIAL, CaseScores, Method, score_case
 from deeppsma.experiments.tables import beside_the_report, means, orders, reported
 from deeppsma.metrics import LesionCounts, Scores
 from deeppsma.picture import kind_of_patient
-from deeppsma.recipe import DEFAULT_RECIPE, load_recipe
+from deeppsma.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
 from deeppsma.scoring import CohortScores, csv_table, rank, rank_table, summary_table
 from deeppsma.tracer import Tracer
-from deeppsma.training.crossval import fold_members, fold_scores
+from deeppsma.training.crossval import Crossval, read_crossval
 from deeppsma.training.samples import fingerprint
 from deeppsma.weights import NOTICE, Member, WeightsStore
 
 REPORT_NAME, CSV_NAME, FROC_NAME, SCORES_FOLDER = "experiments.md", "experiments.csv", "froc.png", "scores"
-RECIPES = ("single", "single_plus", "bothways", "bothways_plus", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class ExperimentsRequest:
 
     cohort: Path
     out: Path
-    recipes: tuple[str, ...] = RECIPES
+    recipes: tuple[str, ...] = CDS_RECIPES
     weights: Path | None = None
     crossval: Path | None = None
     device: str = "auto"
@@ -47,10 +46,12 @@ def run_experiments(request: ExperimentsRequest) -> str:
     Cases that are scored are not scored again, unless they, the methods or
     their weights have changed.
     """
-    methods = _methods(request)
-    swept = DEFAULT_RECIPE if DEFAULT_RECIPE in request.recipes else methods[0].name
-    folds = fold_scores(request.crossval) if request.crossval is not None else None
+    crossval = read_crossval(request.crossval) if request.crossval is not None else None
+    methods = _methods(request, crossval)
+    swept = DEFAULT_RECIPE if DEFAULT_RECIPE in [method.name for method in methods] else methods[0].name
     folders = cohort_folders(request.cohort)
+    if crossval is not None and any(fingerprint(folder) in crossval.cases for folder in folders):
+        raise InputError(request.cohort, "cases of the cross-validation itself", "give a cohort that it has not seen")
     (request.out / SCORES_FOLDER).mkdir(parents=True, exist_ok=True)
     cases = [_of_case(folder, methods, swept, request) for folder in tqdm(folders, desc="cases", disable=None)]
     scores: dict[str, CohortScores] = {
@@ -64,13 +65,18 @@ def run_experiments(request: ExperimentsRequest) -> str:
         draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
     except ImportError:
         print("note: no picture of the FROC: matplotlib is not installed", file=sys.stderr)
-    text = _text(methods, scores, folds, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
+    fallbacks = [
+        f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
+    ]
+    text = _text(methods, scores, crossval, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
+    if fallbacks:
+        text += "\n## What did not go as planned\n\n" + "\n".join(f"- {line}" for line in fallbacks) + "\n"
     (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
     (request.out / CSV_NAME).write_text(csv_table(scores, [folder.name for folder in folders]), encoding="utf-8")
     return text
 
 
-def _methods(request: ExperimentsRequest) -> list[Method]:
+def _methods(request: ExperimentsRequest, crossval: Crossval | None) -> list[Method]:
     """The recipes with their members; the ensemble is that of the folds, where folds are given."""
     if not request.recipes or len(set(request.recipes)) != len(request.recipes):
         raise ConfigurationError("--recipes", f"{request.recipes}", "name each recipe once")
@@ -78,11 +84,13 @@ def _methods(request: ExperimentsRequest) -> list[Method]:
     methods = []
     for name in request.recipes:
         recipe = load_recipe(name)
-        if request.crossval is not None and name == "ensemble":
-            members: Sequence[Member] = fold_members(request.crossval)
+        if crossval is not None and name == "ensemble":
+            members: Sequence[Member] = list(crossval.members.values())
         else:
             members = store.choose(recipe.members)
-        methods.append(Method(name, recipe, tuple(members)))
+        methods.append(Method(recipe.name, recipe, tuple(members)))
+    if len({method.name for method in methods}) != len(methods):
+        raise ConfigurationError("--recipes", "two files of one name", "rename one of them")
     return methods
 
 
@@ -104,6 +112,7 @@ def _of_case(folder: Path, methods: Sequence[Method], swept: str, request: Exper
             m: {t.value: asdict(each) for t, each in by_tracer.items()} for m, by_tracer in found.scores.items()
         },
         "sweep": {tracer.value: [asdict(each) for each in counts] for tracer, counts in found.sweep.items()},
+        "fallbacks": found.fallbacks,
     }
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -118,7 +127,8 @@ def _kept(path: Path, of: dict[str, Any]) -> CaseScores | None:
         if content["of"] != of:
             return None
         scores = {m: {t: Scores(**by[t.value]) for t in Tracer} for m, by in content["scores"].items()}
-        return CaseScores(scores, {t: [LesionCounts(**each) for each in content["sweep"][t.value]] for t in Tracer})
+        sweep = {t: [LesionCounts(**each) for each in content["sweep"][t.value]] for t in Tracer}
+        return CaseScores(scores, sweep, list(content["fallbacks"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there, cut off, or of another version: scored anew
 
@@ -126,7 +136,7 @@ def _kept(path: Path, of: dict[str, Any]) -> CaseScores | None:
 def _text(
     methods: Sequence[Method],
     scores: Mapping[str, CohortScores],
-    folds: Mapping[str, CohortScores] | None,
+    crossval: Crossval | None,
     people: str,
     curve: str,
 ) -> str:
@@ -137,10 +147,10 @@ def _text(
         f"**{NOTICE}** Weights trained on: {'; '.join(trained)}. Rows marked *report: real* are the CDS report's own "
         "figures, measured on real patients with other weights: they show the tables' shape, not a comparison.",
     ]
-    if folds is not None:
-        ours = {name: means(each) for name, each in folds.items()}
-        count = sum(len(each[Tracer.PSMA]) for each in folds.values())
-        table = beside_the_report(ours, reported("folds"), f"{count} {people.rsplit(maxsplit=1)[-1]}, held out")
+    if crossval is not None:
+        ours = {name: means(each) for name, each in crossval.scores.items()}
+        count = sum(len(each[Tracer.PSMA]) for each in crossval.scores.values())
+        table = beside_the_report(ours, reported("folds"), f"{count} {crossval.patients}, held out, {crossval.recipe}")
         parts += ["## Table 1: cross-validation folds", table]
     for title, name in (("Table 2: postprocessing", "postprocessing"), ("Table 3: unseen patients", "unseen")):
         theirs = reported(name)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deeppsma.answer import answer, check_members
+from deeppsma.answer import answer, check_members, identity
 from deeppsma.cohort import LabelledCase
 from deeppsma.companions import Companions
 from deeppsma.errors import ConfigurationError
@@ -44,8 +44,7 @@ class Method:
     @property
     def identity(self) -> dict[str, Any]:
         """What two runs must share for their scores to be the same; JSON values."""
-        recipe = {key: value for key, value in asdict(self.recipe).items() if key not in ("name", "summary", "source")}
-        return {"recipe": recipe, "sha256": [member.sha256 for member in self.members]}
+        return identity(self.recipe, self.members)
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,13 @@ class CaseScores:
         bladder), then tracer.
     sweep
         By tracer: lesions at each cutoff of `CUTOFFS`, of the swept method.
+    fallbacks
+        What did not go as planned, a line each.
     """
 
     scores: Mapping[str, Mapping[Tracer, Scores]]
     sweep: Mapping[Tracer, Sequence[LesionCounts]]
+    fallbacks: list[str] = field(default_factory=list)
 
 
 def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, device: str = "auto") -> CaseScores:
@@ -113,7 +115,7 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
         if method.name == swept:
             each = [masks_of(replace(method.recipe, cutoffs=dict.fromkeys(Tracer, c))) for c in CUTOFFS]
             sweep = {t: [count_lesions(masks[t].voxels > 0, references[t].truth) for masks in each] for t in Tracer}
-    return CaseScores(scores, sweep)
+    return CaseScores(scores, sweep, log.fallbacks)
 
 
 def _members(methods: Sequence[Method]) -> list[Member]:

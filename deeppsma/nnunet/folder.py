@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +76,12 @@ def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str =
         plan = read_plan(plans, dataset, configuration, mirrors)
         names = dataset.get("channel_names") or dataset["modality"]
         labels = {str(name): int(value) for name, value in dataset["labels"].items()}
+        ordered = tuple(str(names[key]) for key in sorted(names, key=int))
     except ValueError as error:
         raise WeightsError(folder / "plans.json", str(error), "give a model that this package knows") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(folder, f"no nnU-Net model ({error!r})", _REMEDY) from None
     kept = {fold: _fitting(state, plan, folder / f"fold_{fold}" / checkpoint) for fold, state in weights.items()}
-    ordered = tuple(str(names[key]) for key in sorted(names, key=int))
     return ModelFolder(plan, ordered, labels, kept)
 
 
@@ -100,8 +101,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise WeightsError(path, f"not readable ({error.strerror})", _REMEDY) from None
     except pickle.UnpicklingError as error:
-        raise WeightsError(path, f"it asks for code to be run ({_asked(error)})", "do not trust this file") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        asked = _asked(error)
+        if asked:
+            raise WeightsError(path, f"it asks for code to be run ({asked})", "do not trust this file") from None
+        raise WeightsError(path, "damaged, or no checkpoint", "copy the file again") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, struct.error) as error:
         raise WeightsError(path, f"damaged, or no checkpoint ({str(error)[:80]})", "copy the file again") from None
     if not isinstance(content, dict):
         raise WeightsError(path, f"a {type(content).__name__}, no checkpoint", _REMEDY)
@@ -116,9 +120,9 @@ def _plain_numbers() -> list[Any]:
 
 
 def _asked(error: BaseException) -> str:
-    """Which thing a pickle asked for, from torch's long explanation."""
+    """Which thing a pickle asked for, from torch's long explanation; empty if it asked for none."""
     words = str(error).split("GLOBAL ")
-    return words[1].split()[0] if len(words) > 1 else "not a plain checkpoint"
+    return words[1].split()[0] if len(words) > 1 else ""
 
 
 def _fitting(state: Any, plan: Plan, path: Path) -> dict[str, torch.Tensor]:
@@ -129,9 +133,13 @@ def _fitting(state: Any, plan: Plan, path: Path) -> dict[str, torch.Tensor]:
     WeightsError
         If they are of another network.
     """
+    import torch
+
     from deeppsma.unet import UNet
 
     wanted = dict(UNet(plan.shape).named_parameters())
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(path, "no table of weights", _REMEDY)
     # A compiled or distributed network's names begin otherwise.
     plain = {str(key).removeprefix("module.").removeprefix("_orig_mod."): value for key, value in dict(state).items()}
     found = {key: value for key, value in plain.items() if not any(part in key for part in _REPEATED)}
@@ -142,4 +150,6 @@ def _fitting(state: Any, plan: Plan, path: Path) -> dict[str, torch.Tensor]:
         if tuple(value.shape) != tuple(wanted[key].shape):
             sizes = f"{tuple(value.shape)}, the plans say {tuple(wanted[key].shape)}"
             raise WeightsError(path, f"{key} is {sizes}", "give plans and dataset.json of this very training")
+        if not torch.isfinite(value).all():
+            raise WeightsError(path, f"NaN or infinite weights in {key}", "train again, or choose another checkpoint")
     return found

@@ -75,7 +75,10 @@ def import_weights(request: ImportRequest, cds: NetworkConfig) -> Member:
 def _config(request: ImportRequest, model: ModelFolder) -> ModelConfig:
     if request.tracer not in set(Tracer):
         raise ConfigurationError("--tracer", "an nnU-Net model sees one tracer's scans", "name psma or fdg")
-    channels = request.channels or _USUAL.get(model.plan.shape.channels, ())
+    names = [name.lower() for name in model.channel_names]
+    # Only what is called so is taken for PET and CT without being told.
+    usual = len(names) > 1 and "ct" in names[1] and "ct" not in names[0].replace("pet/ct", "")
+    channels = request.channels or (_USUAL.get(len(names), ()) if usual else ())
     if not channels:
         found = f"the model is fed {', '.join(model.channel_names)}"
         raise ConfigurationError("--channels", found, "name a kind for each: ratio, ct, organ-spleen, sdf-spleen, ...")

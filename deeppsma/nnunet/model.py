@@ -61,6 +61,9 @@ class ModelConfig:
             raise ValueError(f"unknown channels {sorted(unknown)}; known are {', '.join(CHANNEL_KINDS)}")
         if len(self.channels) != self.plan.shape.channels:
             raise ValueError(f"{len(self.channels)} channels named, and the model has {self.plan.shape.channels}")
+        for kind, how in zip(self.channels, self.plan.normalisations, strict=True):
+            if how.scheme == "CTNormalization" and kind != "ct":
+                raise ValueError(f"{kind} in the place of a channel that the plans normalise as a CT")
         if not self.folds or len(set(self.folds)) != len(self.folds):
             raise ValueError(f"folds must be named once each, not {self.folds}")
         known = [self.disease] if self.normal == -1 else [self.disease, self.normal]

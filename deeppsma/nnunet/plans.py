@@ -169,8 +169,8 @@ def read_plan(
             _three(settings["spacing"], float),
             _three(plans["transpose_forward"], int),
             _normalisations(settings, plans, shape.channels),
-            _resampling(settings, "resampling_fn_data", Resampling(3, 0)),
-            _resampling(settings, "resampling_fn_probabilities", Resampling(1, 0)),
+            _resampling(settings, "resampling_fn_data"),
+            _answer_resampling(settings),
             mirror_axes,
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -274,14 +274,21 @@ def _normalisations(settings: Mapping[str, Any], plans: Mapping[str, Any], chann
     return tuple(out)
 
 
-def _resampling(settings: Mapping[str, Any], name: str, otherwise: Resampling) -> Resampling:
+def _answer_resampling(settings: Mapping[str, Any]) -> Resampling:
+    how = _resampling(settings, "resampling_fn_probabilities")
+    if (how.order, how.order_z) != (1, 0):
+        raise ValueError(f"answers resampled by splines of order {how.order}, {how.order_z}; only 1, 0 is known")
+    return how
+
+
+def _resampling(settings: Mapping[str, Any], name: str) -> Resampling:
     if settings.get(name, _RESAMPLER) != _RESAMPLER:
         raise ValueError(f"{name} {settings[name]!r}; only nnU-Net's default is known")
-    given = dict(settings.get(f"{name}_kwargs", {"order": otherwise.order, "order_z": otherwise.order_z}))
+    given = dict(settings.get(f"{name}_kwargs", {}))  # what is not said is nnU-Net's default
     if given.pop("is_seg", False):
         raise ValueError(f"{name} treats images as labels")
     order, order_z = given.pop("order", 3), given.pop("order_z", 0)
-    separate = given.pop("force_separate_z", None)
+    separate = given.pop("force_separate_z", False)
     if given:
         raise ValueError(f"{name} with unknown settings {', '.join(given)}")
     return Resampling(order, order_z, separate)

@@ -17,7 +17,7 @@ from deeppsma.training.config import TrainingConfig
 from deeppsma.training.curves import draw_curves, hours_of
 from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train, training_precision
-from deeppsma.training.processes import Processes, joined
+from deeppsma.training.processes import Processes, joined, take_gpu
 from deeppsma.training.samples import TRUTH, cached_samples, case_folders
 from deeppsma.weights import Member, WeightsStore, read_member, write_member
 
@@ -128,6 +128,7 @@ def run_training(request: TrainRequest) -> Member:
 
     With ``torchrun`` several processes train together, a GPU each.
     """
+    take_gpu()
     plan, fallback = plan_compute(request.device)
     with joined(plan.device) as processes:
         if processes.first:

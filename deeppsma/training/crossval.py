@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any
 
 from tqdm import tqdm
 
+from deeppsma.answer import identity
 from deeppsma.cohort import load_labelled
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.jsonfile import read_json
 from deeppsma.metrics import Scores
+from deeppsma.picture import kind_of_patient
 from deeppsma.recipe import load_recipe
 from deeppsma.scoring import csv_table, read_references, score_masks, summary_table
 from deeppsma.segment import segment
 from deeppsma.tracer import Tracer
-from deeppsma.training.command import TrainRequest, run_training
+from deeppsma.training.command import TrainRequest, load_settings, run_training
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import case_folders, fingerprint
 from deeppsma.weights import ALL_MEMBERS, MANIFEST_NAME, Member, WeightsStore
@@ -71,44 +74,56 @@ def run_crossval(request: CrossvalRequest) -> str:
     return table
 
 
-def fold_members(out: Path) -> list[Member]:
-    """The members of all folds in a folder of ``deeppsma crossval``, named ``fold 0`` and so on.
+@dataclass(frozen=True)
+class Crossval:
+    """A finished cross-validation.
+
+    Parameters
+    ----------
+    members
+        One per fold, named ``fold 0`` and so on.
+    scores
+        Of each fold's held-out cases.
+    patients
+        "synthetic" or "real".
+    recipe
+        Whose scores these are.
+    cases
+        Fingerprints of the cases that it has seen.
+    """
+
+    members: dict[str, Member]
+    scores: dict[str, _ByTracer]
+    patients: str
+    recipe: str
+    cases: frozenset[str]
+
+
+def read_crossval(out: Path) -> Crossval:
+    """What ``deeppsma crossval`` has left in a folder.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, or a fold is not trained, or not scored.
     """
-    found = []
-    for place in _fold_folders(out):
+    remedy = "give OUT of a finished 'deeppsma crossval'"
+    if not (out / FOLDS_NAME).is_file():
+        raise InputError(out, "no cross-validation there", remedy)
+    request = read_json(out / REQUEST_NAME, remedy)
+    members, scores, kinds = {}, {}, set()
+    for number in range(len(Folds.read(out / FOLDS_NAME).held_out)):
+        place = out / f"fold_{number}"
         store = WeightsStore((place,))
-        found += [replace(store.member(name), name=place.name.replace("_", " ")) for name in store.names()]
-    if not found:
-        raise InputError(out, "no trained folds there", "give OUT of 'deeppsma crossval'")
-    return found
-
-
-def fold_scores(out: Path) -> dict[str, _ByTracer]:
-    """Scores of each fold's held-out cases in a folder of ``deeppsma crossval``.
-
-    Raises
-    ------
-    InputError
-        If a fold is not scored.
-    """
-    found = {}
-    for place in _fold_folders(out):
-        scores = _kept(place / SCORES_NAME)
-        if scores is None:
-            raise InputError(place / SCORES_NAME, "no scores", "let 'deeppsma crossval' finish")
-        found[place.name.replace("_", " ")] = scores
-    if not found:
-        raise InputError(out, "no folds there", "give OUT of 'deeppsma crossval'")
-    return found
-
-
-def _fold_folders(out: Path) -> list[Path]:
-    return sorted(place for place in out.glob("fold_*") if place.is_dir())
+        of_fold = _kept(place / SCORES_NAME)
+        if of_fold is None or len(store.names()) != 1:
+            raise InputError(place, "not trained, or not scored", "let 'deeppsma crossval' finish")
+        members[f"fold {number}"] = replace(store.member(store.names()[0]), name=f"fold {number}")
+        scores[f"fold {number}"] = of_fold
+        kinds.add(read_json(place / SCORES_NAME, remedy).get("patients", "real"))
+    cases = frozenset(map(str, request.get("cases", {}).values()))
+    patients = "synthetic" if kinds == {"synthetic"} else "real"
+    return Crossval(members, scores, patients, str(request.get("recipe", "unknown recipe")), cases)
 
 
 def _folds(path: Path, names: Sequence[str], count: int) -> Folds:
@@ -127,6 +142,9 @@ def _folds(path: Path, names: Sequence[str], count: int) -> Folds:
 
 
 def _check_recipe(request: CrossvalRequest) -> None:
+    if load_settings(request.train.settings, request.train.tracer)[0].classes:
+        found = f"{request.train.settings} serves one tracer, and a fold is scored on both"
+        raise ConfigurationError("--settings", found, "train its folds with 'deeppsma train --fold'")
     recipe = load_recipe(request.recipe)
     if recipe.members not in ((ALL_MEMBERS,), (request.train.name,)):
         found = f"asks for {', '.join(recipe.members)}, and the folds are named {request.train.name}"
@@ -137,6 +155,7 @@ def _check_request(request: CrossvalRequest, folders: Sequence[Path]) -> None:
     """Folds of one table are of one training: refuse a folder that another request has begun."""
     train = request.train
     asked = {
+        "recipe": request.recipe,
         "settings": train.settings,
         "steps": train.steps,
         "seed": train.seed,
@@ -159,8 +178,7 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     """Scores of the held-out cases, kept beside the member that they are of."""
     store, recipe = WeightsStore((place,)), load_recipe(request.recipe)
     of = {
-        "recipe": asdict(recipe),
-        "sha256": [member.sha256 for member in store.choose(recipe.members)],
+        **identity(recipe, store.choose(recipe.members)),
         "cases": {folder.name: fingerprint(folder) for folder in held_out},
     }
     of = json.loads(json.dumps(of))  # as it will be read back
@@ -168,12 +186,22 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     if kept is not None:
         return kept
     scores: _ByTracer = {tracer: [] for tracer in Tracer}
+    fallbacks: set[str] = set()
     for folder in tqdm(held_out, desc=f"score {place.name}", disable=None):
         labelled = load_labelled(folder)
-        masks = segment(labelled.case, recipe, store, request.train.device).masks
-        for tracer, of_case in score_masks(masks, read_references(labelled)).items():
+        found = segment(labelled.case, recipe, store, request.train.device)
+        fallbacks |= {f"{folder.name}: {line}" for line in found.report["fallbacks"]}
+        for tracer, of_case in score_masks(found.masks, read_references(labelled)).items():
             scores[tracer].append(of_case)
-    content = {"of": of, "scores": {tracer.value: [asdict(each) for each in scores[tracer]] for tracer in Tracer}}
+    for line in sorted(fallbacks):
+        print(f"note: {line}", file=sys.stderr)
+    kind = "synthetic" if all(kind_of_patient(folder) for folder in held_out) else "real"
+    content = {
+        "of": of,
+        "patients": kind,
+        "fallbacks": sorted(fallbacks),
+        "scores": {tracer.value: [asdict(each) for each in scores[tracer]] for tracer in Tracer},
+    }
     partial = place / f"{SCORES_NAME}.partial"
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     partial.replace(place / SCORES_NAME)

@@ -16,8 +16,8 @@ from deeppsma.training.config import TrainingConfig
 from deeppsma.training.patches import Patch, draw_patch
 from deeppsma.training.samples import Sample, load_sample
 
-#: Samples kept in memory (some megabytes each); the others are read again when drawn.
-_CACHE_SAMPLES = 400
+#: Of samples that are kept in memory; the others are read again when drawn.
+_CACHE_BYTES = 6_000_000_000
 #: Steps that are drawn ahead.
 _AHEAD = 4
 
@@ -47,6 +47,7 @@ class PatchFeed:
         self._network, self._config = network, config
         self._seed, self._numbers = seed, numbers
         self._kept: OrderedDict[Path, Sample] = OrderedDict()
+        self._bytes = 0
         self._lock = Lock()
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, list[Patch]]]:
@@ -78,7 +79,9 @@ class PatchFeed:
                 return self._kept[path]
         sample = load_sample(path)
         with self._lock:
-            self._kept[path] = sample
-            if len(self._kept) > _CACHE_SAMPLES:
-                self._kept.popitem(last=False)
+            if path not in self._kept:
+                self._kept[path] = sample
+                self._bytes += sample.nbytes
+            while self._bytes > _CACHE_BYTES and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return sample

@@ -78,6 +78,15 @@ class Processes:
 ALONE = Processes()
 
 
+def take_gpu() -> None:
+    """Take the GPU of this process's local rank, before anything else touches one."""
+    if "LOCAL_RANK" in os.environ:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """Join the processes that torchrun started; alone where it did not.
@@ -85,8 +94,8 @@ def joined(device: str) -> Iterator[Processes]:
     Parameters
     ----------
     device
-        "cuda": each process takes the GPU of its local rank. "cpu": they share
-        the cores.
+        "cuda", where `take_gpu` has chosen one; or "cpu": they share the
+        cores.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
@@ -94,8 +103,6 @@ def joined(device: str) -> Iterator[Processes]:
         return
     import torch.distributed
 
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(torch.distributed.get_rank(), count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -106,8 +107,11 @@ def run_refinement(request: RefinementRequest) -> str:
         raise ConfigurationError(request.out, "not the name of a JSON file", "call it NAME.json")
     try:
         import sklearn  # noqa: F401
-    except ImportError:
-        raise ConfigurationError("scikit-learn", "not installed", "run ./setup.sh train") from None
+
+        if request.picture is not None:
+            import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError(str(error.name), "not installed", "run ./setup.sh train") from None
     chosen = (request.match, request.radius_mm)
     template = _template(request)
     candidates = list(dict.fromkeys((*CANDIDATES, chosen)))
@@ -145,9 +149,10 @@ def fit(findings: Sequence[Finding], template: RefinementModel) -> Fit:
     open_ones = [f for f in findings if f.lesion.labels and f.lesion.volume_ml <= template.keep_above_ml]
     disease = np.array([f.disease for f in open_ones], dtype=bool)
     patients = np.array([f.case for f in open_ones])
-    if min(disease.sum(), (~disease).sum()) < _LEAST or len(set(patients)) < _FOLDS:
+    spread = min(len(set(patients[disease])), len(set(patients[~disease])))
+    if min(disease.sum(), (~disease).sum()) < _LEAST or spread < _FOLDS:
         found = f"{int(disease.sum())} small lesions in organs are disease, {int((~disease).sum())} are not"
-        raise InputError("cohort", found, f"give one with {_LEAST} of each, in {_FOLDS} patients or more")
+        raise InputError("cohort", found, f"give one with {_LEAST} of each, each in {_FOLDS} patients or more")
     features = np.array([_features(f.lesion) for f in open_ones])
     scores = np.empty(len(open_ones))
     for seen, unseen in StratifiedGroupKFold(_FOLDS).split(features, disease, patients):
@@ -160,19 +165,10 @@ def fit(findings: Sequence[Finding], template: RefinementModel) -> Fit:
 
 
 def draw_calibration(found: Fit, path: Path) -> None:
-    """Draw how often lesions of a score are disease, in cross-validation.
-
-    Raises
-    ------
-    ConfigurationError
-        If matplotlib is not installed.
-    """
+    """Draw how often lesions of a score are disease, in cross-validation."""
+    from matplotlib.figure import Figure
     from sklearn.calibration import calibration_curve
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigurationError("matplotlib", "not installed", "run ./setup.sh train") from None
     share, score = calibration_curve(found.disease, found.scores, n_bins=8, strategy="quantile")
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -208,8 +204,13 @@ def _findings(
     found: dict[tuple[str, float], list[Finding]] = {each: [] for each in candidates}
     for folder in tqdm(cohort_folders(request.cohort), desc="cases", disable=None):
         labelled = load_labelled(folder)
-        masks = segment(labelled.case, recipe, store, request.device).masks
-        scene = _scene(labelled, masks)
+        for tracer in Tracer:
+            if labelled.case.study(tracer).organs is None:
+                raise InputError(folder, f"no {tracer.upper()} organ map", "give cases with both maps")
+        result = segment(labelled.case, recipe, store, request.device)
+        for line in result.report["fallbacks"]:
+            print(f"note: {folder.name}: {line}", file=sys.stderr)
+        scene = _scene(labelled, result.masks)
         truth = labelled.truths[Tracer.FDG].read().voxels > 0
         for each in candidates:
             components, lesions = find_lesions(scene, *each)

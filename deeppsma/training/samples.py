@@ -52,6 +52,11 @@ class Sample:
     region: NDArray[np.uint8]
 
     @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        return self.inputs.nbytes + self.target.nbytes + self.region.nbytes
+
+    @property
     def shape_zyx(self) -> IndexZyx:
         """Voxels of the working grid."""
         z, y, x = self.inputs.shape[1:]

@@ -15,10 +15,13 @@ from deeppsma.experiments.froc import CUTOFFS
 from deeppsma.experiments.methods import TRIVIAL, Method, score_case
 from deeppsma.metrics import count_lesions
 from deeppsma.recipe import Recipe, load_recipe
+from deeppsma.refinement import load_model
 from deeppsma.scoring import read_references, score_masks
 from deeppsma.segment import segment
 from deeppsma.tracer import Tracer
-from deeppsma.training.crossval import SCORES_NAME, fold_members, fold_scores
+from deeppsma.training.crossval import SCORES_NAME, read_crossval
+from deeppsma.training.folds import Folds
+from deeppsma.training.samples import fingerprint
 from deeppsma.weights import WeightsStore
 from test.conftest import write_tiny_member
 from test.test_case import write_train_case
@@ -83,15 +86,17 @@ def test_methods_that_do_not_go_together_are_refused(cohort, tiny_weights, tmp_p
         score_case(labelled, [first, Method("b", wide, first.members)], "single", "cpu")
 
 
-def write_folds(out, names=("a", "b")):
+def write_folds(out):
     """What 'deeppsma crossval' leaves: a member and scores by fold."""
     for number in range(2):
         write_tiny_member(out / f"fold_{number}/cds-compact", seed=20 + number)
         score = {"dsc": 0.25 + number / 2, "surface_dsc": 0.5, "fpv_ml": 1.0, "fnv_ml": 2.0}
         score |= {"volume_error_percent": 3.0, "suv_mean_error_percent": 4.0}
         score |= {"lesions": 3, "lesions_found": 2, "false_lesions": 1}
-        content = {"of": {}, "scores": {tracer.value: [score] for tracer in Tracer}}
+        content = {"of": {}, "patients": "synthetic", "scores": {tracer.value: [score] for tracer in Tracer}}
         (out / f"fold_{number}" / SCORES_NAME).write_text(json.dumps(content))
+    Folds((("a",), ("b",))).write(out / "folds.json")
+    (out / "request.json").write_text(json.dumps({"recipe": "bothways", "cases": {"a": "1", "b": "2"}}))
 
 
 def test_tables_froc_and_scores_are_written(cohort, tmp_path, tiny_weights, capsys, monkeypatch):
@@ -102,7 +107,13 @@ def test_tables_froc_and_scores_are_written(cohort, tmp_path, tiny_weights, caps
     out = capsys.readouterr().out
     assert (tmp_path / "out/experiments.md").read_text() in out
     assert "# Experiments on 2 real patients" in out  # no phantom's card lies beside them
-    for part in ("## Table 1", "## Table 2", "## Table 3", "## FROC, bothways", "| fold 1 | 2 real, held out | 0.750"):
+    for part in (
+        "## Table 1",
+        "## Table 2",
+        "## Table 3",
+        "## FROC, bothways",
+        "| fold 1 | 2 synthetic, held out, bothways | 0.750",
+    ):
         assert part in out
     rows = (tmp_path / "out/experiments.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * 2 * 6
@@ -134,22 +145,51 @@ def test_synthetic_patients_are_called_so(cohort, tmp_path, tiny_weights, monkey
 
 def test_the_ensemble_is_that_of_the_folds(tmp_path, cohort, tiny_weights):
     write_folds(tmp_path / "cv")
-    assert [member.name for member in fold_members(tmp_path / "cv")] == ["fold 0", "fold 1"]
-    assert np.isclose(fold_scores(tmp_path / "cv")["fold 1"][Tracer.PSMA][0].dsc, 0.75)
+    found = read_crossval(tmp_path / "cv")
+    assert list(found.members) == [member.name for member in found.members.values()] == ["fold 0", "fold 1"]
+    assert np.isclose(found.scores["fold 1"][Tracer.PSMA][0].dsc, 0.75)
+    assert (found.patients, found.recipe) == ("synthetic", "bothways")
     request = ExperimentsRequest(cohort, tmp_path / "out", ("ensemble",), tiny_weights, tmp_path / "cv", "cpu")
-    (method,) = command._methods(request)
+    (method,) = command._methods(request, found)
     assert [member.name for member in method.members] == ["fold 0", "fold 1"]
 
 
 def test_an_unfinished_cross_validation_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no folds there"):
-        fold_scores(tmp_path)
-    with pytest.raises(InputError, match="no trained folds"):
-        fold_members(tmp_path)
+    with pytest.raises(InputError, match="no cross-validation there"):
+        read_crossval(tmp_path)
     write_folds(tmp_path / "cv")
+    shutil.move(tmp_path / "cv/fold_1", tmp_path / "away")
+    with pytest.raises(InputError, match="let 'deeppsma crossval' finish"):
+        read_crossval(tmp_path / "cv")
+    shutil.move(tmp_path / "away", tmp_path / "cv/fold_1")
     (tmp_path / "cv/fold_1" / SCORES_NAME).unlink()
     with pytest.raises(InputError, match="let 'deeppsma crossval' finish"):
-        fold_scores(tmp_path / "cv")
+        read_crossval(tmp_path / "cv")
+
+
+def test_cases_of_the_cross_validation_are_refused(cohort, tmp_path, tiny_weights):
+    write_folds(tmp_path / "cv")
+    seen = {"recipe": "bothways", "cases": {"train_0001": fingerprint(cohort / "train_0001")}}
+    (tmp_path / "cv/request.json").write_text(json.dumps(seen))
+    request = ExperimentsRequest(cohort, tmp_path / "out", ("single",), tiny_weights, tmp_path / "cv", "cpu")
+    with pytest.raises(InputError, match="cases of the cross-validation itself"):
+        run_experiments(request)
+
+
+def test_what_does_not_go_as_planned_is_said(cohort, tmp_path, tiny_weights):
+    (cohort / "train_0002/PSMA/totseg_24.nii.gz").unlink()
+    text = run_experiments(ExperimentsRequest(cohort, tmp_path / "out", ("single_plus",), tiny_weights, device="cpu"))
+    assert "- train_0002: no PSMA organ map: the network sees no organs, growing spares no organ" in text
+
+
+def test_another_refinement_is_another_method(tmp_path, tiny_weights):
+    model = tmp_path / "m.json"
+    model.write_text(json.dumps(load_model("published").as_dict()))
+    recipe = Recipe("r", ("cds-compact",), "single", refinement=str(model))
+    method = Method("r", recipe, tuple(WeightsStore((tiny_weights,)).choose(recipe.members)))
+    before = method.identity
+    model.write_text(json.dumps(load_model("published").as_dict() | {"psma": 1.0}))
+    assert method.identity != before
 
 
 def test_bad_requests_are_one_line(cohort, tmp_path, capsys):

@@ -139,6 +139,25 @@ BAD_FOLDERS = {
         ),
         "the plans say",
     ),
+    "no table": (lambda f: spoil_checkpoint(f, network_weights=None), "no table of weights"),
+    "NaN": (
+        lambda f: spoil_checkpoint(
+            f,
+            network_weights={
+                k: v * float("nan") for k, v in torch.load(f / "fold_0/checkpoint_final.pth")["network_weights"].items()
+            },
+        ),
+        "NaN or infinite weights",
+    ),
+    "a web page": (
+        lambda f: (f / "fold_0/checkpoint_final.pth").write_text("<!doctype html><html>"),
+        "damaged, or no checkpoint",
+    ),
+    "a cut pickle": (lambda f: (f / "fold_0/checkpoint_final.pth").write_bytes(b"\x80\x02\x8a\x0al"), "final.pth: "),
+    "named channels": (
+        lambda f: spoil_dataset(f, channel_names={"PET": 0, "CT": 1, "x": 2}),
+        "invalid literal",
+    ),
     "no configuration": (lambda f: spoil_checkpoint(f, init_args={}), "no nnU-Net model"),
     "another configuration": (
         lambda f: spoil_checkpoint(f, init_args={"configuration": "2d"}),
@@ -168,6 +187,7 @@ def test_a_bad_folder_is_one_line_and_nothing_is_written(tmp_path, capsys, kind)
     [
         ([], "name psma or fdg"),
         (["--tracer", "fdg"], "the model is fed PET, CT, bones"),
+        (["--tracer", "fdg", "--channels", "ct", "ratio", "organs"], "normalise as a CT"),
         (["--tracer", "fdg", "--channels", "ratio", "ct"], "2 channels named, and the model has 3"),
         (["--tracer", "fdg", "--channels", "ratio", "ct", "heart"], "unknown channels"),
         (["--tracer", "fdg", "--folds", "4"], "not readable"),

@@ -96,6 +96,7 @@ ARCH = (*OWN, "architecture", "arch_kwargs")
         ((*OWN, "resampling_fn_data_kwargs"), {"order": 3, "antialias": 1}, "unknown settings antialias"),
         ((*OWN, "resampling_fn_data_kwargs"), {"is_seg": True}, "as labels"),
         ((*OWN, "resampling_fn_data_kwargs"), {"order": 7}, "spline orders"),
+        ((*OWN, "resampling_fn_probabilities_kwargs"), {"order": 3}, "only 1, 0 is known"),
         ((*OWN, "normalization_schemes"), ["NoNormalization"], "1 normalisations"),
         ((*OWN, "normalization_schemes"), ["NoNormalization", "CTNormalization", "Mine"], "unknown normalisation"),
         (("foreground_intensity_properties_per_channel",), None, "incomplete plans"),

@@ -8,7 +8,7 @@ from deeppsma.errors import InputError
 from deeppsma.recipe import load_recipe
 from deeppsma.training import command, crossval
 from deeppsma.training.folds import Folds
-from test.training.conftest import QUICK, SMALL_NETWORK
+from test.training.conftest import CLASSES, QUICK, SMALL_NETWORK
 
 NAMES = [f"train_{i:04d}" for i in range(13)]
 
@@ -87,6 +87,13 @@ def test_a_recipe_that_the_folds_cannot_fill_is_refused_at_once(cohort, tmp_path
     monkeypatch.setattr(crossval, "load_recipe", lambda name: replace(load_recipe("single"), members=("other",)))
     assert main(["crossval", str(cohort), str(tmp_path / "cv")]) == 5
     assert "asks for other" in capsys.readouterr().err
+
+
+def test_a_network_for_one_tracer_is_refused_at_once(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(crossval, "run_training", lambda request: pytest.fail("trained"))
+    monkeypatch.setattr(crossval, "load_settings", lambda *_: (CLASSES, QUICK))
+    assert main(["crossval", str(cohort), str(tmp_path / "cv")]) == 5
+    assert "serves one tracer" in capsys.readouterr().err
 
 
 def test_more_folds_than_cases_are_refused(cohort, tmp_path, capsys):

@@ -51,7 +51,7 @@ def test_what_goes_wrong_in_the_background_is_raised(samples, monkeypatch):
 
 
 def test_only_so_many_samples_are_kept(samples, monkeypatch):
-    monkeypatch.setattr(feed, "_CACHE_SAMPLES", 1)
+    monkeypatch.setattr(feed, "_CACHE_BYTES", 1)
     read = []
     load_sample = feed.load_sample
     monkeypatch.setattr(feed, "load_sample", lambda path: read.append(path) or load_sample(path))

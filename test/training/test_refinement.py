@@ -72,7 +72,7 @@ def test_a_score_comes_from_a_model_that_has_not_seen_its_patient(monkeypatch):
 def test_too_few_lesions_say_nothing():
     with pytest.raises(InputError, match="small lesions in organs are disease"):
         fit(findings(12), PUBLISHED)
-    with pytest.raises(InputError, match="5 patients or more"):
+    with pytest.raises(InputError, match="each in 5 patients"):
         fit(findings(500, patients=3), PUBLISHED)
 
 
@@ -117,7 +117,7 @@ def test_a_cohort_gives_a_model_that_a_recipe_can_name(cohort, tmp_path, capsys,
     assert main([*arguments, "--recipe", str(recipe), "--device", "cpu"]) == 0
     report = json.loads((tmp_path / "result/run_report.json").read_text())
     assert report["refinement"]["model"]["trained_on"] == "a test"
-    assert report["recipe"]["name"] == "own"
+    assert report["recipe"]["name"] == "own.toml"
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,9 @@ def test_names_and_missing_parts(cohort, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     assert main(["train-refinement", str(cohort), str(tmp_path / "m.json")]) != 0
     assert "run ./setup.sh train" in capsys.readouterr().err
+    monkeypatch.undo()
+    (cohort / "train_0001/PSMA/totseg_24.nii.gz").unlink()
+    assert (
+        main(["train-refinement", str(cohort), str(tmp_path / "m.json"), "--weights", str(tmp_path / "weights")]) != 0
+    )
+    assert "no PSMA organ map" in capsys.readouterr().err
