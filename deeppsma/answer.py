@@ -15,7 +15,7 @@ from deeppsma.evidence import Evidence, RunLog
 from deeppsma.fusion import fuse, mean_probabilities
 from deeppsma.growing import grow
 from deeppsma.images import Volume
-from deeppsma.predict import Logits
+from deeppsma.prediction import Logits
 from deeppsma.recipe import Growing, Recipe
 from deeppsma.refinement import Scene, load_model, refine
 from deeppsma.resampling import resample

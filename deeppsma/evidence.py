@@ -18,7 +18,8 @@ from deeppsma.compute import ComputePlan, plan_compute
 from deeppsma.fusion import mean_logits
 from deeppsma.network import NetworkConfig
 from deeppsma.nnunet.model import ModelConfig, plan_model_prediction
-from deeppsma.predict import Logits, Prediction, plan_prediction, predict
+from deeppsma.predict import predict
+from deeppsma.prediction import Logits, Prediction, plan_prediction
 from deeppsma.spaces import Space
 from deeppsma.stopwatch import Stopwatch
 from deeppsma.tracer import Tracer

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.images import Volume
-from deeppsma.predict import Logits
+from deeppsma.prediction import Logits
 from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform
 from deeppsma.spaces import Space

@@ -9,7 +9,8 @@ from deeppsma.compute import ComputePlan
 from deeppsma.errors import WeightsError
 from deeppsma.images import Volume
 from deeppsma.network import build_network
-from deeppsma.predict import _out_of_memory, plan_prediction, predict, window_runner
+from deeppsma.predict import _out_of_memory, predict, window_runner
+from deeppsma.prediction import plan_prediction
 from deeppsma.spaces import build_spaces
 from deeppsma.tracer import Tracer
 from deeppsma.windows import blend

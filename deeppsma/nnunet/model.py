@@ -17,7 +17,7 @@ from deeppsma.nnunet.plans import Plan
 from deeppsma.nnunet.preprocess import prepare
 from deeppsma.nnunet.windows import planned_weights, planned_windows
 from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
-from deeppsma.predict import Prediction, needed_voxels
+from deeppsma.prediction import Prediction, needed_voxels
 from deeppsma.resampling import resample
 from deeppsma.spaces import Space
 from deeppsma.tracer import Tracer

@@ -14,7 +14,8 @@ from deeppsma.box import Box
 from deeppsma.channels import outside_values
 from deeppsma.compute import ComputePlan
 from deeppsma.network import NetworkConfig
-from deeppsma.predict import RunWindow, window_runner
+from deeppsma.predict import window_runner
+from deeppsma.prediction import RunWindow
 from deeppsma.tracer import Tracer
 from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce
 from deeppsma.training.patches import cut
