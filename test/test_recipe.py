@@ -1,10 +1,12 @@
 import pytest
 
 from deeppsma import resources
+from deeppsma.answer import check_members
 from deeppsma.errors import ConfigurationError
 from deeppsma.organs import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
 from deeppsma.recipe import DEFAULT_RECIPE, Growing, Recipe, all_recipes, load_recipe
 from deeppsma.tracer import Tracer
+from deeppsma.weights import WeightsStore
 
 
 def test_the_reports_five_are_there():
@@ -75,3 +77,18 @@ def test_plain_values_for_the_report():
         "kept_organs": (2,),
         "fdg_kept_organs": (),
     }
+
+
+def test_the_second_reports_recipe():
+    paire = load_recipe("paire")
+    assert paire.average == "probabilities"
+    assert [paire.cutoff(tracer) for tracer in Tracer] == [0.5, 0.25]
+    assert [paire.normal_cutoff(tracer) for tracer in Tracer] == [0.5, 0.75]
+    assert paire.growing == Growing(5.0, (1, 2, 3, 5, 21), (90,))
+    assert paire.refinement == "published"
+    assert paire.weights == {"paire-fdg-baseline": 3.0}
+
+
+@pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
+def test_every_recipe_finds_its_members_in_a_fresh_clone(recipe):
+    check_members(recipe, WeightsStore.default().choose(recipe.members))

@@ -149,14 +149,20 @@ def _text(
     ]
     if crossval is not None:
         ours = {name: means(each) for name, each in crossval.scores.items()}
-        count = sum(len(each[Tracer.PSMA]) for each in crossval.scores.values())
-        table = beside_the_report(ours, reported("folds"), f"{count} {crossval.patients}, held out, {crossval.recipe}")
-        parts += ["## Table 1: cross-validation folds", table]
+        held_out = {
+            name: f"{len(each[Tracer.PSMA])} {crossval.patients}, held out, {crossval.recipe}"
+            for name, each in crossval.scores.items()
+        }
+        parts += ["## Table 1: cross-validation folds", beside_the_report(ours, reported("folds"), held_out)]
     for title, name in (("Table 2: postprocessing", "postprocessing"), ("Table 3: unseen patients", "unseen")):
         theirs = reported(name)
         chosen = {key: row for key, row in rows.items() if key in theirs}
         if chosen:
-            parts += [f"## {title}", beside_the_report(chosen, theirs, people), orders(chosen, theirs)]
+            parts += [
+                f"## {title}",
+                beside_the_report(chosen, theirs, dict.fromkeys(chosen, people)),
+                orders(chosen, theirs),
+            ]
     ranked = rank({name: each for name, each in scores.items() if name != TRIVIAL})
     parts += ["## All figures", summary_table(scores), "## Ranks, as the challenge ranks", rank_table(ranked), curve]
     return "\n\n".join(parts) + "\n"

@@ -59,7 +59,7 @@ def means(scores: CohortScores) -> Row:
     }
 
 
-def beside_the_report(ours: Mapping[str, Row], theirs: Mapping[str, Row], patients: str) -> str:
+def beside_the_report(ours: Mapping[str, Row], theirs: Mapping[str, Row], patients: Mapping[str, str]) -> str:
     """Markdown: each of our rows with the report's below it.
 
     Parameters
@@ -67,12 +67,12 @@ def beside_the_report(ours: Mapping[str, Row], theirs: Mapping[str, Row], patien
     ours, theirs
         Rows by name.
     patients
-        Whom our figures were measured on; stands in each of our rows.
+        By row: whom our figures were measured on.
     """
     head = ["", "patients", *(f"{t.upper()} {title}" for t, columns in _COLUMNS.items() for _, title, _ in columns)]
     lines = [f"| {' | '.join(head)} |", "| --- | --- " + "| ---: " * (len(head) - 2) + "|"]
     for name, row in ours.items():
-        lines.append(_line(name, patients, row))
+        lines.append(_line(name, patients[name], row))
         if name in theirs:
             lines.append(_line("", "*report: real*", theirs[name]))
     return "\n".join(lines)

@@ -112,7 +112,7 @@ def test_tables_froc_and_scores_are_written(cohort, tmp_path, tiny_weights, caps
         "## Table 2",
         "## Table 3",
         "## FROC, bothways",
-        "| fold 1 | 2 synthetic, held out, bothways | 0.750",
+        "| fold 1 | 1 synthetic, held out, bothways | 0.750",
     ):
         assert part in out
     rows = (tmp_path / "out/experiments.csv").read_text().splitlines()

@@ -31,18 +31,22 @@ def test_the_reports_figures_are_whole(table, rows):
 
 def test_each_row_stands_above_the_reports():
     row = {Tracer.FDG: [0.5, 0.4, 1, 2, -3], Tracer.PSMA: [0.6, 0.5, 1, 2, 3]}
-    lines = beside_the_report({"single": row, "trivial": row}, reported("unseen") | reported("postprocessing"), "2 x")
+    lines = beside_the_report(
+        {"single": row, "trivial": row},
+        reported("unseen") | reported("postprocessing"),
+        {"single": "2 x", "trivial": "1 y"},
+    )
     assert len(lines.splitlines()) == 5
     ours, theirs, trivial = lines.splitlines()[2:]
     assert ours.startswith("| single | 2 x | 0.500 | 0.400 | 1.0 | 2.0 | -3.0 | 0.600 |")
     assert theirs.startswith("|  | *report: real* | 0.924 |")
-    assert trivial.startswith("| trivial | 2 x |")
+    assert trivial.startswith("| trivial | 1 y |")
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines.splitlines()}) == 1
 
 
 def test_a_missing_figure_is_empty():
     row = {Tracer.FDG: [0.5, 0.4, 1, 2, -3], Tracer.PSMA: [0.6, 0.5, 1, 2, 3]}
-    theirs = beside_the_report({"bothways": row}, reported("unseen"), "2 x").splitlines()[3]
+    theirs = beside_the_report({"bothways": row}, reported("unseen"), {"bothways": "2 x"}).splitlines()[3]
     assert "| 5.8 |  | 0.872 |" in theirs
 
 
