@@ -24,8 +24,7 @@ import numpy as np
 from benchmarks.pipeline import measure, print_measured
 from deeppsma import Tracer, load_case
 from deeppsma.case import Case
-from deeppsma.images import ImageFile, Volume
-from deeppsma.masks import mask_path
+from deeppsma.images import Volume
 from deeppsma.nnunet.importer import ImportRequest, import_weights
 from deeppsma.nnunet.plans import read_plan
 from deeppsma.resampling import resample
@@ -167,13 +166,8 @@ def main() -> None:
         recipe.write_text('members = ["nn-psma", "nn-fdg"]\nfusion = "single"\naverage = "probabilities"\n')
         theirs = official_seconds(options.nnunet_python, folder / "model", folder / "images", folder / "theirs")
         ours = measure(options.case, folder / "ours", str(recipe), "cpu", folder / "weights")
-        labels = ImageFile(folder / "theirs/case.nii.gz").read().voxels
-        mask = ImageFile(mask_path(folder / "ours", Tracer.FDG)).read().voxels > 0
-    hot = case.fdg.read_pet().voxels >= np.float32(case.fdg.threshold_suv)
-    same = float(((labels == 1)[hot] == mask[hot]).mean())
     print(f"nnU-Net's command line, one member, FDG alone: {theirs:.1f} s")
     print_measured("deeppsma, one member a tracer, both tracers", ours)
-    print(f"\ndisease at above-threshold voxels is the same at {100 * same:.2f} % of them (cutoff, not largest class)")
 
 
 if __name__ == "__main__":
