@@ -18,7 +18,7 @@ from deeppsma.geometry import Geometry, VectorZyx
 from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
 from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
-from deeppsma.resampling import resample
+from deeppsma.resampling import resample, resample_labels
 from deeppsma.rigid import RigidTransform
 from deeppsma.spaces import Space, pooled_maximum
 from deeppsma.tracer import Tracer
@@ -135,7 +135,7 @@ def build_channels(
             else:
                 labels = f"{tracer}_organs"
                 if (labels, block) not in made:
-                    found = _labels(organs[tracer], working, transform)
+                    found = resample_labels(organs[tracer], working, transform)
                     made[labels, block] = Channel(found, 1 / LABEL_MAX, 0.0)
                 if name != labels:
                     made[name, block] = _organ_class(name, made[labels, block].voxels, working.spacing_zyx)
@@ -188,9 +188,3 @@ def soft_organ(mask: NDArray[np.bool_], spacing_zyx: VectorZyx) -> NDArray[np.fl
     image.SetSpacing(spacing_zyx[::-1])
     distance_mm = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, True, False, True))
     return np.asarray(expit(distance_mm / SOFTNESS_MM), dtype=np.float32)
-
-
-def _labels(organs: Volume | None, working: Geometry, transform: RigidTransform | None) -> NDArray:
-    if organs is None:
-        return np.zeros(working.shape_zyx, dtype=np.uint8)
-    return resample(organs, working, transform, labels=True)

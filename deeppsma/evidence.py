@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deeppsma.box import IndexZyx
 from deeppsma.case import Case
 from deeppsma.channels import Channel, build_channels
 from deeppsma.companions import Companions
-from deeppsma.compute import ComputePlan, plan_compute
-from deeppsma.fusion import mean_logits
+from deeppsma.compute import ComputePlan, cpu_plan, plan_compute
+from deeppsma.fusion import mean_logits, wanted_tracers
 from deeppsma.network import NetworkConfig
 from deeppsma.nnunet.model import ModelConfig, plan_model_prediction
-from deeppsma.predict import predict
+from deeppsma.nnunet.preprocess import MadeChannels
+from deeppsma.predict import give_back, out_of_memory, predict
 from deeppsma.prediction import Logits, Prediction, plan_prediction
 from deeppsma.spaces import Space
 from deeppsma.stopwatch import Stopwatch
@@ -85,7 +87,7 @@ def gather(
     spaces: Mapping[Tracer, Space],
     companions: Companions,
     members: Sequence[Member],
-    wanted: Callable[[Tracer], tuple[Tracer, ...]],
+    fusion: str,
     overlap: float,
     device: str = "auto",
     progress: ProgressBar | None = None,
@@ -99,8 +101,8 @@ def gather(
         See `Evidence`.
     members
         Names are unique.
-    wanted
-        Tracers whose answers are needed, by fixed tracer.
+    fusion
+        Decides whose answers are taken from a space.
     overlap
         Of the windows, in [0, 1).
     device
@@ -126,20 +128,21 @@ def gather(
         log.fallbacks.append(fallback)
     networks: dict[str, torch.nn.Module] = {}
     for fixed, space in spaces.items():
-        # One space at a time, and each channel once for all members; an imported model's own input goes after it
-        # has run: memory does not grow with members.
+        # One space at a time, and each channel once for all members.
         jobs: dict[NetworkConfig, Prediction] = {}
         made: dict[tuple[str, IndexZyx], Channel] = {}
+        planned: MadeChannels = {}
         for member in members:
             config = member.network
-            answers = tuple(tracer for tracer in wanted(fixed) if tracer in config.tracers)
+            answers = tuple(tracer for tracer in wanted_tracers(fusion, fixed) if tracer in config.tracers)
             if config.classes and fixed not in answers:
                 continue  # such a network sees its own tracer's grid alone
             if not answers:
                 continue
             with log.watch.stage("channels"):
                 if isinstance(config, ModelConfig):
-                    job = _model_job(config, space, case, companions)
+                    make = partial(_model_job, config, space, case, companions, planned)
+                    job, plan = _resampled_on(plan, make, log)
                 else:
                     if config not in jobs:
                         jobs[config] = _job(config, space, case, companions, made, answers, overlap)
@@ -174,11 +177,26 @@ def _job(
     return plan_prediction(config, space, channels, answers, overlap)
 
 
-def _model_job(config: ModelConfig, space: Space, case: Case, companions: Companions) -> Prediction:
+def _model_job(
+    config: ModelConfig, space: Space, case: Case, companions: Companions, made: MadeChannels, device: str
+) -> Prediction:
     tracer = config.tracer
     study = case.study(tracer)
     organs, ct = companions.organs[tracer], companions.cts[tracer]
-    return plan_model_prediction(config, space, study.read_pet(), study.threshold_suv, organs, ct)
+    pet = study.read_pet()
+    return plan_model_prediction(config, space, pet, study.threshold_suv, organs, ct, made, device)
+
+
+def _resampled_on(plan: ComputePlan, job: Callable[[str], Prediction], log: RunLog) -> tuple[Prediction, ComputePlan]:
+    """A job whose input is resampled on the plan's device, or on the CPU where its memory does not suffice."""
+    try:
+        return job(plan.device), plan
+    except RuntimeError as error:
+        if plan.device == "cpu" or not out_of_memory(error):
+            raise
+    log.fallbacks.append(f"out of memory on {plan.device} while resampling: went on with the CPU")
+    give_back(plan.device)
+    return job("cpu"), cpu_plan()
 
 
 def _make_deterministic() -> None:

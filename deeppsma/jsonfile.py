@@ -27,3 +27,10 @@ def read_json(path: Path, remedy: str, error: type[InputError] = InputError) -> 
         raise error(path, f"not readable ({problem.strerror})", remedy) from None
     except (ValueError, RecursionError) as problem:
         raise error(path, f"not readable as JSON ({problem})", remedy) from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as JSON; an earlier file stays whole until this one is."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)

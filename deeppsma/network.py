@@ -6,14 +6,15 @@ blocks, kernels of 3, instance norm, LeakyReLU 0.01, deep supervision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.box import IndexZyx
 from deeppsma.geometry import Geometry
 from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
+from deeppsma.plain import from_plain
 from deeppsma.tracer import Tracer
-from deeppsma.unet_shape import UNetShape
+from deeppsma.unet_shape import UNetShape, total_stride
 
 if TYPE_CHECKING:
     import torch
@@ -112,15 +113,7 @@ class NetworkConfig:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        known = {field.name for field in fields(cls)}
-        if not isinstance(content, dict):
-            raise ValueError("not a table of settings")  # noqa: TRY004 - what callers catch
-        if unknown := set(content) - known:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
-        try:
-            return cls(**{key: _frozen(value) for key, value in content.items()})
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        return from_plain(cls, content)
 
     @property
     def tracers(self) -> tuple[Tracer, ...]:
@@ -159,10 +152,7 @@ class NetworkConfig:
     @property
     def stride_zyx(self) -> IndexZyx:
         """Product of the strides: a patch must be a multiple of it."""
-        z, y, x = 1, 1, 1
-        for a, b, c in self.strides:
-            z, y, x = z * a, y * b, x * c
-        return z, y, x
+        return total_stride(self.strides)
 
     def accepts(self, patch_zyx: IndexZyx) -> bool:
         """Whether the network can run on a window: whole voxels, and more than one, on its deepest level."""
@@ -281,7 +271,3 @@ def _dynunet(config: NetworkConfig) -> torch.nn.Module:
 def _possible_outputs() -> list[tuple[str, ...]]:
     first, second = (tracer.value for tracer in Tracer)
     return [(first, second), (second, first), *(("background", name, f"{name}_normal") for name in (first, second))]
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

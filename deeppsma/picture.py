@@ -35,6 +35,11 @@ def kind_of_patient(folder: Path) -> str:
     return "SYNTHETIC PATIENT, " if any(card.exists() for card in cards) else ""
 
 
+def kind_of_cohort(folders: Sequence[Path]) -> str:
+    """Whether a cohort is "synthetic", every patient of it made by the phantom, or "real"."""
+    return "synthetic" if all(kind_of_patient(folder) for folder in folders) else "real"
+
+
 def overview(
     pets: Mapping[Tracer, Volume],
     masks: Mapping[Tracer, Volume],

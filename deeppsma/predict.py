@@ -90,7 +90,7 @@ def predict(
         try:
             logits = attempt.run(make_runner(network, plan), on_window)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             following, words = _less_memory(prediction, plan)
             reason = f"out of memory on {plan.device} with windows of {attempt.windows[0].shape_zyx}"
@@ -104,7 +104,7 @@ def predict(
         else:
             ran = attempt.windows_needed
             return Outcome(logits, plan, ran, len(attempt.windows) - ran)
-        _give_back(plan.device)
+        give_back(plan.device)
         if on_fallback is not None:
             on_fallback(f"{reason}: went on with {words}")
         plan = following
@@ -119,7 +119,8 @@ def _less_memory(prediction: Prediction, plan: ComputePlan) -> tuple[ComputePlan
     return None, ""
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the device's or the host's, did not suffice."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -129,7 +130,8 @@ def _out_of_memory(error: BaseException) -> bool:
     return any(sign in said for sign in ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED"))
 
 
-def _give_back(device: str) -> None:
+def give_back(device: str) -> None:
+    """Return memory that torch keeps for later to the device."""
     import torch
 
     if device == "cuda":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from deeppsma.box import Box
 from deeppsma.errors import ConfigurationError
-from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.jsonfile import read_json
-from deeppsma.resampling import resample
+from deeppsma.plain import from_plain
+from deeppsma.resampling import resample_labels
 from deeppsma.resources import names, resources_folder
 from deeppsma.rigid import RigidTransform
 from deeppsma.spaces import mapped_indices
@@ -87,12 +87,7 @@ class RefinementModel:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        if unknown := set(content) - {each.name for each in fields(cls)}:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
-        try:
-            return cls(**content)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        return from_plain(cls, content)
 
     def score(self, lesion: Lesion) -> float:
         """Probability that a lesion is disease."""
@@ -206,7 +201,7 @@ def find_lesions(scene: Scene, match: str, radius_mm: float = 0.0) -> tuple[NDAr
     around = Box.around_mask(components > 0)
     if around is None:
         return components, []
-    organs = _labels_in(scene.fdg_organs, scene.fdg.geometry.cropped(around))
+    organs = resample_labels(scene.fdg_organs, scene.fdg.geometry.cropped(around))
     supported = _organs_of_disease(scene) if match == "organ" else _lesions_near(components, scene, radius_mm)
     lesions = []
     for number, place in enumerate(find_objects(components), start=1):
@@ -247,18 +242,12 @@ def _said(lesion: Lesion, model: RefinementModel) -> dict[str, Any]:
     }
 
 
-def _labels_in(organs: Volume | None, grid: Geometry) -> NDArray:
-    if organs is None:
-        return np.zeros(grid.shape_zyx, dtype=np.uint8)
-    return resample(organs, grid, labels=True)
-
-
 def _organs_of_disease(scene: Scene) -> set[int]:
     """Labels in which PSMA finds disease."""
     around = Box.around_mask(scene.psma.voxels > 0)
     if around is None:
         return set()
-    labels = _labels_in(scene.psma_organs, scene.psma.geometry.cropped(around))
+    labels = resample_labels(scene.psma_organs, scene.psma.geometry.cropped(around))
     return {int(each) for each in np.unique(labels[scene.psma.voxels[around.slices] > 0]) if each}
 
 

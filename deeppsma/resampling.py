@@ -56,6 +56,13 @@ def resample(
     return np.asarray(sitk.GetArrayFromImage(resample_image(part.to_sitk(), grid, transform, labels, outside)))
 
 
+def resample_labels(organs: Volume | None, grid: Geometry, transform: RigidTransform | None = None) -> NDArray:
+    """Label map on another grid, as `resample`; without a map there is no organ anywhere."""
+    if organs is None:
+        return np.zeros(grid.shape_zyx, dtype=np.uint8)
+    return resample(organs, grid, transform, labels=True)
+
+
 def resample_image(
     image: sitk.Image, grid: Geometry, transform: RigidTransform, labels: bool = False, outside: float = 0.0
 ) -> sitk.Image:

@@ -18,7 +18,6 @@ from deeppsma.box import Box
 from deeppsma.case import Case
 from deeppsma.companions import Companions, read_companions
 from deeppsma.evidence import ProgressBar, RunLog, gather
-from deeppsma.fusion import wanted_tracers
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.recipe import Recipe
@@ -93,7 +92,7 @@ def segment(
         spaces,
         companions,
         members,
-        lambda fixed: wanted_tracers(recipe.fusion, fixed),
+        recipe.fusion,
         recipe.window_overlap,
         device,
         progress,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from deeppsma.box import IndexZyx
+from deeppsma.plain import from_plain
 
 KINDS = ("PlainConvUNet", "ResidualEncoderUNet")
 
@@ -75,21 +77,17 @@ class UNetShape:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        if unknown := set(content) - {field.name for field in fields(cls)}:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
-        try:
-            return cls(**{key: _frozen(value) for key, value in content.items()})
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        return from_plain(cls, content)
 
     @property
     def stride_zyx(self) -> IndexZyx:
         """Product of the strides: a patch must be a multiple of it."""
-        z, y, x = 1, 1, 1
-        for a, b, c in self.strides:
-            z, y, x = z * a, y * b, x * c
-        return z, y, x
+        return total_stride(self.strides)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+def total_stride(strides: Sequence[IndexZyx]) -> IndexZyx:
+    """Product of the levels' strides, by axis."""
+    z, y, x = 1, 1, 1
+    for a, b, c in strides:
+        z, y, x = z * a, y * b, x * c
+    return z, y, x

@@ -7,7 +7,7 @@ blended value there is the one that running all windows gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,17 @@ def gaussian_weights(patch_zyx: IndexZyx) -> NDArray[np.float32]:
     weights = profiles[0][:, None, None] * profiles[1][:, None] * profiles[2]
     # A floor keeps a corner that only one window covers from being divided by nothing.
     return np.asarray(np.maximum(weights, 1e-3), dtype=np.float32)
+
+
+def cut(channels: NDArray | Sequence[NDArray], box: Box, fill: Sequence[float] | None = None) -> NDArray[np.float32]:
+    """Box of channels [z, y, x], as [channel, z, y, x]; outside them 0, or the channel's ``fill``."""
+    out = np.empty((len(channels), *box.shape_zyx), dtype=np.float32)
+    inner = box.clipped(channels[0].shape)
+    target = inner.relative_to(box)
+    for row, channel, outside in zip(out, channels, fill or [0.0] * len(channels), strict=True):
+        row[:] = outside
+        row[target.slices] = channel[inner.slices]
+    return out
 
 
 def blend(

@@ -9,7 +9,7 @@ from deeppsma.compute import ComputePlan
 from deeppsma.errors import WeightsError
 from deeppsma.images import Volume
 from deeppsma.network import build_network
-from deeppsma.predict import _out_of_memory, predict, window_runner
+from deeppsma.predict import out_of_memory, predict, window_runner
 from deeppsma.prediction import plan_prediction
 from deeppsma.spaces import build_spaces
 from deeppsma.tracer import Tracer
@@ -147,9 +147,9 @@ def test_small_windows_that_a_network_cannot_take_are_not_tried(scene):
         *map(RuntimeError, ["CUDA error: out of memory", "CUDNN_STATUS_ALLOC_FAILED"]),
     ],
 )
-def test_what_counts_as_out_of_memory(error):
-    assert _out_of_memory(error)
-    assert not _out_of_memory(RuntimeError("shape mismatch"))
+def test_what_counts_asout_of_memory(error):
+    assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("shape mismatch"))
 
 
 def test_half_precision_that_overflows_becomes_single_precision(scene):

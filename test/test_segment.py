@@ -119,9 +119,9 @@ def test_each_channel_is_made_once_for_all_members(platform_case, tmp_path, monk
     for number in range(3):
         write_tiny_member(tmp_path / f"weights/m{number}", TINY_NETWORK, seed=number)
     pooled, looked_up = [], []
-    uptake, labels = channels._uptake, channels._labels
+    uptake, labels = channels._uptake, channels.resample_labels
     monkeypatch.setattr(channels, "_uptake", lambda *a: (pooled.append(a), uptake(*a))[1])
-    monkeypatch.setattr(channels, "_labels", lambda *a: (looked_up.append(a), labels(*a))[1])
+    monkeypatch.setattr(channels, "resample_labels", lambda *a: (looked_up.append(a), labels(*a))[1])
     segment(load_case(platform_case), Recipe("r", ("*",), "bothways"), WeightsStore((tmp_path / "weights",)), "cpu")
     assert len(pooled) == len(looked_up) == 4  # both tracers in each space
 

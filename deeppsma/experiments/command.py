@@ -16,8 +16,9 @@ from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.experiments.froc import CUTOFFS, draw_froc, froc, froc_table
 from deeppsma.experiments.methods import TRIVIAL, CaseScores, Method, score_case
 from deeppsma.experiments.tables import beside_the_report, means, orders, reported
+from deeppsma.jsonfile import write_json
 from deeppsma.metrics import LesionCounts, Scores
-from deeppsma.picture import kind_of_patient
+from deeppsma.picture import kind_of_cohort
 from deeppsma.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
 from deeppsma.scoring import CohortScores, csv_table, rank, rank_table, summary_table
 from deeppsma.tracer import Tracer
@@ -59,8 +60,7 @@ def run_experiments(request: ExperimentsRequest) -> str:
         for name in (TRIVIAL, *(method.name for method in methods))
     }
     curves = {tracer: froc([case.sweep[tracer] for case in cases]) for tracer in Tracer}
-    kind = "synthetic" if all(kind_of_patient(folder) for folder in folders) else "real"
-    people = f"{len(folders)} {kind}"
+    people = f"{len(folders)} {kind_of_cohort(folders)}"
     try:
         draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
     except ImportError:
@@ -114,9 +114,7 @@ def _of_case(folder: Path, methods: Sequence[Method], swept: str, request: Exper
         "sweep": {tracer.value: [asdict(each) for each in counts] for tracer, counts in found.sweep.items()},
         "fallbacks": found.fallbacks,
     }
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, content)
     return found
 
 

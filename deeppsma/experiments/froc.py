@@ -84,6 +84,7 @@ def draw_froc(curves: Mapping[Tracer, Sequence[FrocPoint]], title: str, path: Pa
 
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
+    axes.set_xscale("symlog")  # before anything is drawn: limits are of the scale
     for tracer, colour in zip(Tracer, ("tab:blue", "tab:orange"), strict=True):
         points = curves[tracer]
         x, y = [p.false_per_patient for p in points], [100 * p.sensitivity for p in points]
@@ -91,7 +92,7 @@ def draw_froc(curves: Mapping[Tracer, Sequence[FrocPoint]], title: str, path: Pa
         middle = CUTOFFS.index(0.5)
         axes.plot(x[middle], y[middle], marker="o", markersize=10, fillstyle="none", color=colour)
     axes.set(xlabel="false components per patient", ylabel="lesions found, %", ylim=(0, 101), title=title)
-    axes.set_xscale("symlog")
+    axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend(title="circle: cutoff 0.5", loc="lower right")
     figure.savefig(path, dpi=100)

@@ -12,11 +12,11 @@ from deeppsma.companions import Companions
 from deeppsma.errors import ConfigurationError
 from deeppsma.evidence import RunLog, gather
 from deeppsma.experiments.froc import CUTOFFS
-from deeppsma.fusion import wanted_tracers
+from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.metrics import LesionCounts, Scores, count_lesions
 from deeppsma.recipe import Recipe
-from deeppsma.scoring import read_references, score_masks
+from deeppsma.scoring import Reference, read_references, score_masks
 from deeppsma.segment import on_full_grid, read_beside, read_spaces
 from deeppsma.tracer import Tracer
 from deeppsma.trivial import trivial_answer
@@ -99,11 +99,9 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     companions = read_beside(case, [method.recipe for method in methods], members, log) if spaces else Companions()
     # All answers of a space are needed if any recipe fuses them.
     fusion = "bothways" if any(method.recipe.fusion == "bothways" for method in methods) else "single"
-    evidence = gather(
-        case, spaces, companions, members, lambda fixed: wanted_tracers(fusion, fixed), overlaps.pop(), device, log=log
-    )
+    evidence = gather(case, spaces, companions, members, fusion, overlaps.pop(), device, log=log)
     references = read_references(labelled)
-    scores = {TRIVIAL: score_masks(_trivial(labelled), references)}
+    scores = {TRIVIAL: score_masks(_trivial(labelled, references, grids), references)}
     sweep: dict[Tracer, list[LesionCounts]] = {}
     for method in methods:
 
@@ -126,10 +124,12 @@ def _members(methods: Sequence[Method]) -> list[Member]:
     return list(by_name.values())
 
 
-def _trivial(labelled: LabelledCase) -> dict[Tracer, Volume]:
+def _trivial(
+    labelled: LabelledCase, references: Mapping[Tracer, Reference], grids: Mapping[Tracer, Geometry]
+) -> dict[Tracer, Volume]:
     out = {}
     for tracer in Tracer:
         study = labelled.case.study(tracer)
-        pet = study.read_pet()
+        pet = Volume(references[tracer].suv, grids[tracer])
         out[tracer] = Volume(trivial_answer(pet, study.threshold_suv, study.read_organs()), pet.geometry)
     return out

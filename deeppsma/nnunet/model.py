@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from deeppsma.channels import AIR_HU, soft_organ
 from deeppsma.images import Volume
 from deeppsma.network import CHANNEL_KINDS
 from deeppsma.nnunet.plans import Plan
-from deeppsma.nnunet.preprocess import prepare
+from deeppsma.nnunet.preprocess import MadeChannels, MakeImage, prepare
 from deeppsma.nnunet.windows import planned_weights, planned_windows
 from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
+from deeppsma.plain import from_plain
 from deeppsma.prediction import Prediction, needed_voxels
 from deeppsma.resampling import resample
 from deeppsma.spaces import Space
 from deeppsma.tracer import Tracer
+from deeppsma.windows import cut
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,12 @@ class ModelConfig:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        if unknown := set(content) - {field.name for field in fields(cls)}:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
         try:
             values = dict(content)
             values["plan"], values["tracer"] = Plan.from_dict(values["plan"]), Tracer(values["tracer"])
-            values["channels"], values["folds"] = tuple(values["channels"]), tuple(values["folds"])
-            return cls(**values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"incomplete ({error})") from None
+        return from_plain(cls, values)
 
     @property
     def tracers(self) -> tuple[Tracer, ...]:
@@ -112,6 +112,8 @@ def plan_model_prediction(
     threshold_suv: float,
     organs: Volume | None,
     ct: Volume | None,
+    made: MadeChannels | None = None,
+    device: str = "cpu",
 ) -> Prediction:
     """What a model has to do on its tracer's own space.
 
@@ -127,6 +129,11 @@ def plan_model_prediction(
         Of the tracer.
     organs, ct
         On grids of their own; needed if a channel is made from them.
+    made
+        Channels that other models are fed on this space, too; see
+        `deeppsma.nnunet.preprocess.prepare`.
+    device
+        Where images are resampled: "cuda" or "cpu".
 
     Raises
     ------
@@ -135,17 +142,13 @@ def plan_model_prediction(
     """
     plan, tracer = config.plan, config.tracer
     channels = _channels(config, pet, threshold_suv, organs, ct)
-    made = prepare(channels, pet.geometry.spacing_zyx, plan)
+    prepared = prepare(channels, pet.geometry.spacing_zyx, plan, made, device)
     native = np.zeros(pet.geometry.shape_zyx, dtype=bool)
     native[space.box.slices] = space.needed[tracer]
-    a, b, c = made.channels.shape[1:]
-    index = {tracer: made.index_of(native)}
+    index = {tracer: prepared.index_of(native)}
 
     def window_input(window: Box) -> NDArray[np.float32]:
-        out = np.zeros((len(made.channels), *window.shape_zyx), dtype=np.float32)
-        inner = window.clipped((a, b, c))
-        out[(slice(None), *inner.relative_to(window).slices)] = made.channels[(slice(None), *inner.slices)]
-        return out
+        return cut(prepared.channels, window)
 
     known = (0, config.disease) if config.normal == -1 else (0, config.disease, config.normal)
     rows = tuple(fold * plan.shape.classes + row for fold in range(len(config.folds)) for row in known)
@@ -154,8 +157,8 @@ def plan_model_prediction(
         window_input,
         {tracer: rows},
         index,
-        needed_voxels(space, index, (a, b, c)),
-        planned_windows((a, b, c), plan.patch_planned),
+        needed_voxels(space, index, prepared.shape),
+        planned_windows(prepared.shape, plan.patch_planned),
         [],
         planned_weights(plan.patch_planned),
         len(config.folds),
@@ -164,8 +167,8 @@ def plan_model_prediction(
 
 def _channels(
     config: ModelConfig, pet: Volume, threshold_suv: float, organs: Volume | None, ct: Volume | None
-) -> list[Callable[[], NDArray]]:
-    """Images on the PET's grid, made when they are asked for: one at a time is in memory."""
+) -> list[tuple[str, MakeImage]]:
+    """Images on the PET's grid by kind, made when they are asked for."""
     labels: list[NDArray] = []
 
     def label_map() -> NDArray:
@@ -188,4 +191,4 @@ def _channels(
         mask = np.isin(label_map(), ORGAN_CLASSES[organ])
         return mask.astype(np.float32) if what == "organ" else soft_organ(mask, pet.geometry.spacing_zyx)
 
-    return [lambda kind=kind: image(kind) for kind in config.channels]  # type: ignore[misc]
+    return [(kind, partial(image, kind)) for kind in config.channels]

@@ -9,10 +9,11 @@ ignored. Axes are those of SimpleITK's arrays, z, y, x, unless a name says
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from deeppsma.box import IndexZyx
+from deeppsma.plain import from_plain
 from deeppsma.unet_shape import KINDS, UNetShape
 
 #: Of channels: per image; from the training set's foreground; as they come; to 0..1 per image.
@@ -116,19 +117,15 @@ class Plan:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        if unknown := set(content) - {field.name for field in fields(cls)}:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
         try:
             values = dict(content)
             values["shape"] = UNetShape.from_dict(values["shape"])
-            values["normalisations"] = tuple(Normalisation(**each) for each in values["normalisations"])
+            values["normalisations"] = [from_plain(Normalisation, each) for each in values["normalisations"]]
             for name in ("image_resampling", "answer_resampling"):
-                values[name] = Resampling(**values[name])
-            for name in ("patch_planned", "spacing_planned", "transpose", "mirror_axes"):
-                values[name] = tuple(values[name])
-            return cls(**values)
+                values[name] = from_plain(Resampling, values[name])
         except (KeyError, TypeError) as error:
             raise ValueError(f"incomplete ({error})") from None
+        return from_plain(cls, values)
 
     def spacing_of(self, spacing_zyx: tuple[float, float, float]) -> tuple[float, float, float]:
         """Spacing of an image on planned axes."""

@@ -1,19 +1,25 @@
 """Images as an nnU-Net wants them: axes, crop, normalisation, resampling.
 
 The same steps in the same order as nnU-Net's own preprocessor, one channel at
-a time, so that a whole case in single precision is held once.
+a time; what two models are fed alike is made once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.box import Box, IndexZyx
+from deeppsma.geometry import VectorZyx
 from deeppsma.nnunet.plans import Normalisation, Plan, Resampling
+from deeppsma.nnunet.splines import resized
+
+MakeImage = Callable[[], NDArray]
+#: Channels by grid, then by name and normalisation.
+MadeChannels = dict[Hashable, dict[Hashable, NDArray[np.float32]]]
 
 #: From this ratio of largest to smallest spacing on, nnU-Net treats the coarse axis apart.
 ANISOTROPIC = 3.0
@@ -27,7 +33,7 @@ class Prepared:
     Parameters
     ----------
     channels
-        [channel, a, b, c] float32 on planned axes and spacing.
+        Each [a, b, c] float32, on planned axes and spacing.
     box
         What was cropped of the image, on planned axes.
     transpose
@@ -37,10 +43,16 @@ class Prepared:
         or None.
     """
 
-    channels: NDArray[np.float32]
+    channels: tuple[NDArray[np.float32], ...]
     box: Box
     transpose: IndexZyx
     coarse_axis: int | None
+
+    @property
+    def shape(self) -> IndexZyx:
+        """Voxels of the network's grid."""
+        a, b, c = self.channels[0].shape
+        return a, b, c
 
     def index_of(self, mask_zyx: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Continuous indices (n, 3) of an image's voxels on the network's grid, kept inside it.
@@ -51,25 +63,35 @@ class Prepared:
             Which voxels of the whole image, [z, y, x]; n are True.
         """
         index = np.argwhere(mask_zyx)[:, self.transpose].astype(float) - self.box.start_zyx
-        shape = np.array(self.channels.shape[1:], dtype=float)
+        shape = np.array(self.shape, dtype=float)
         scaled = (index + 0.5) * (shape / self.box.shape_zyx) - 0.5
         if self.coarse_axis is not None:
             scaled[:, self.coarse_axis] = np.floor(scaled[:, self.coarse_axis] + 0.5)
         return np.asarray(np.clip(scaled, 0, shape - 1))
 
 
-def prepare(channels: Sequence[Callable[[], NDArray]], spacing_zyx: tuple[float, float, float], plan: Plan) -> Prepared:
+def prepare(
+    channels: Sequence[tuple[str, MakeImage]],
+    spacing_zyx: VectorZyx,
+    plan: Plan,
+    made: MadeChannels | None = None,
+    device: str = "cpu",
+) -> Prepared:
     """Make a network's input.
 
     Parameters
     ----------
     channels
-        Each gives its image [z, y, x]; all of one shape. Called twice: for
-        the crop, and for the values.
+        Names, and what makes each image [z, y, x]; all of one shape.
     spacing_zyx
         Of the images, mm.
     plan
         The network's.
+    made
+        Channels of these images that other networks are fed, too; what is
+        made here is added. Those of another grid are forgotten.
+    device
+        Where images are resampled: "cuda" or "cpu".
 
     Raises
     ------
@@ -78,20 +100,30 @@ def prepare(channels: Sequence[Callable[[], NDArray]], spacing_zyx: tuple[float,
     """
     if len(channels) != plan.shape.channels:
         raise ValueError(f"{len(channels)} channels for a network of {plan.shape.channels}")
-    inside = _inside(channels, plan)
-    box = Box.around_mask(inside) or Box.whole(inside.shape)
-    inside = inside[box.slices]
+    images = [_once(make) for _, make in channels]
+    inside, box = _crop(images, plan)
     spacing = plan.spacing_of(spacing_zyx)
     target = plan.spacing_planned
     shape = planned_shape(box.shape_zyx, spacing, target)
     coarse = coarse_axis(spacing, target, plan.image_resampling)
-    out = np.empty((len(channels), *shape), dtype=np.float32)
-    for row, channel, how in zip(out, channels, plan.normalisations, strict=True):
-        image = np.ascontiguousarray(channel().transpose(plan.transpose)[box.slices], dtype=np.float32)
-        row[:] = resized(normalised(image, inside, how), shape, plan.image_resampling, coarse)
+    made = {} if made is None else made
+    grid = (plan.transpose, box, shape, coarse, plan.image_resampling)
+    if grid not in made:
+        made.clear()  # one grid's channels at a time: memory does not grow with members
+    shared = made.setdefault(grid, {})
+    rows = []
+    for (name, _), how in zip(channels, plan.normalisations, strict=True):
+        image = images.pop(0)
+        row = shared.get((name, how))
+        if row is None:
+            values = np.array(image().transpose(plan.transpose)[box.slices], dtype=np.float32, order="C")
+            row = resized(normalised(values, inside, how), shape, plan.image_resampling, coarse, device)
+            if not how.inside_only:  # what lies inside depends on the other channels, too
+                shared[name, how] = row
+        rows.append(row)
     back = coarse_axis(target, spacing, plan.answer_resampling)
     # What is not resampled is not touched, whatever the plan says of anisotropy.
-    return Prepared(out, box, plan.transpose, back if shape != box.shape_zyx else None)
+    return Prepared(tuple(rows), box, plan.transpose, back if shape != box.shape_zyx else None)
 
 
 def planned_shape(shape: IndexZyx, spacing: tuple[float, float, float], target: tuple[float, float, float]) -> IndexZyx:
@@ -111,7 +143,7 @@ def coarse_axis(spacing: tuple[float, float, float], target: tuple[float, float,
     return None
 
 
-def normalised(image: NDArray[np.float32], inside: NDArray[np.bool_], how: Normalisation) -> NDArray[np.float32]:
+def normalised(image: NDArray[np.float32], inside: NDArray[np.bool_] | None, how: Normalisation) -> NDArray[np.float32]:
     """Scaled values of one channel.
 
     Parameters
@@ -119,7 +151,7 @@ def normalised(image: NDArray[np.float32], inside: NDArray[np.bool_], how: Norma
     image
         float32; may be changed.
     inside
-        Where any channel is not zero.
+        Where any channel is not zero; None where ``how`` does not ask.
     how
         The plan's.
     """
@@ -134,65 +166,34 @@ def normalised(image: NDArray[np.float32], inside: NDArray[np.bool_], how: Norma
         image -= np.float32(how.mean)
         image /= np.float32(max(how.std, _TINY))
         return image
-    where = inside if how.inside_only else np.ones_like(inside)
+    where = inside if how.inside_only else np.ones(image.shape, dtype=bool)
     values = image[where]
     image[where] = (values - values.mean()) / max(values.std(), np.float32(_TINY))
     return image
 
 
-def resized(
-    image: NDArray[np.float32], shape: IndexZyx, how: Resampling, coarse: int | None = None
-) -> NDArray[np.float32]:
-    """Image at another shape: splines on voxels' centres, never beyond the image's own range.
+def _once(make: MakeImage) -> MakeImage:
+    """Makes an image when it is first asked for, and keeps it."""
+    kept: list[NDArray] = []
 
-    Parameters
-    ----------
-    image
-        [a, b, c].
-    shape
-        Wanted.
-    how
-        Spline orders.
-    coarse
-        Axis along which ``order_z`` counts instead; each plane across it is
-        resampled by itself.
-    """
-    if image.shape == shape:
-        return image
-    if coarse is None:
-        return _zoomed(image, shape, how.order)
-    planes = [_zoomed(plane, tuple(np.delete(shape, coarse)), how.order) for plane in np.moveaxis(image, coarse, 0)]
-    flat = np.stack(planes, axis=coarse)
-    if flat.shape == shape:
-        return flat
-    from scipy.ndimage import map_coordinates
+    def image() -> NDArray:
+        if not kept:
+            kept.append(make())
+        return kept[0]
 
-    # Splines along the coarse axis alone.
-    position = (np.arange(shape[coarse]) + 0.5) * (flat.shape[coarse] / shape[coarse]) - 0.5
-    if how.order_z == 0:
-        nearest = np.clip(np.floor(position + 0.5), 0, flat.shape[coarse] - 1).astype(int)
-        return np.asarray(np.take(flat, nearest, axis=coarse))
-    index = np.meshgrid(*(position if axis == coarse else np.arange(n) for axis, n in enumerate(shape)), indexing="ij")
-    return np.asarray(map_coordinates(flat, index, order=how.order_z, mode="nearest"), dtype=np.float32)
+    return image
 
 
-def _inside(channels: Sequence[Callable[[], NDArray]], plan: Plan) -> NDArray[np.bool_]:
-    """Where any channel is not zero, holes filled, on planned axes."""
+def _crop(channels: Sequence[MakeImage], plan: Plan) -> tuple[NDArray[np.bool_] | None, Box]:
+    """Where any channel is not zero, holes filled, if it matters; and the box around that; on planned axes."""
     from scipy.ndimage import binary_fill_holes
 
     inside: NDArray[np.bool_] | None = None
+    matters = any(how.inside_only for how in plan.normalisations)
     for channel in channels:
-        hot = channel() != 0
-        inside = hot if inside is None else inside | hot
-    assert inside is not None  # a plan has a channel  # noqa: S101
-    return np.asarray(binary_fill_holes(inside.transpose(plan.transpose)))
-
-
-def _zoomed(image: NDArray[np.float32], shape: tuple[int, ...], order: int) -> NDArray[np.float32]:
-    from scipy.ndimage import zoom
-
-    if image.shape == tuple(shape):
-        return image
-    factors = [new / old for new, old in zip(shape, image.shape, strict=True)]
-    out = zoom(image.astype(np.float64), factors, order=order, mode="nearest", grid_mode=True)
-    return np.asarray(np.clip(out, image.min(), image.max()), dtype=np.float32)
+        found = channel().transpose(plan.transpose) != 0
+        inside = found if inside is None else inside | found
+        if not matters and Box.around_mask(inside) == Box.whole(inside.shape):
+            break  # the rest cannot change the crop, and need not be made for it
+    box = (Box.around_mask(inside) if inside is not None else None) or Box.whole(found.shape)
+    return (binary_fill_holes(inside)[box.slices] if matters else None), box

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
+
+from deeppsma.plain import from_plain
 
 AUGMENTATIONS = ("none", "rotate", "scale", "flip")
 LOSS_REGIONS = ("everywhere", "above_threshold")
@@ -90,10 +92,4 @@ class TrainingConfig:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        if unknown := set(content) - {field.name for field in fields(cls)}:
-            raise ValueError(f"unknown keys {sorted(unknown)}")
-        try:
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        return from_plain(cls, content)

@@ -14,9 +14,9 @@ from tqdm import tqdm
 from deeppsma.answer import identity
 from deeppsma.cohort import load_labelled
 from deeppsma.errors import ConfigurationError, InputError
-from deeppsma.jsonfile import read_json
+from deeppsma.jsonfile import read_json, write_json
 from deeppsma.metrics import Scores
-from deeppsma.picture import kind_of_patient
+from deeppsma.picture import kind_of_cohort
 from deeppsma.recipe import load_recipe
 from deeppsma.scoring import csv_table, read_references, score_masks, summary_table
 from deeppsma.segment import segment
@@ -195,16 +195,13 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
             scores[tracer].append(of_case)
     for line in sorted(fallbacks):
         print(f"note: {line}", file=sys.stderr)
-    kind = "synthetic" if all(kind_of_patient(folder) for folder in held_out) else "real"
     content = {
         "of": of,
-        "patients": kind,
+        "patients": kind_of_cohort(held_out),
         "fallbacks": sorted(fallbacks),
         "scores": {tracer.value: [asdict(each) for each in scores[tracer]] for tracer in Tracer},
     }
-    partial = place / f"{SCORES_NAME}.partial"
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(place / SCORES_NAME)
+    write_json(place / SCORES_NAME, content)
     return scores
 
 

@@ -18,6 +18,7 @@ from deeppsma.network import NetworkConfig
 from deeppsma.rigid import rotation_matrix
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.samples import Sample
+from deeppsma.windows import cut
 
 if TYPE_CHECKING:
     import torch
@@ -69,17 +70,6 @@ def _draw_box(sample: Sample, patch_zyx: IndexZyx, disease_share: float, rng: np
         start.append(min(max(first, 0), whole - size) if whole >= size else (whole - size) // 2)
     (z, y, x), (nz, ny, nx) = start, patch_zyx
     return Box((z, y, x), (z + nz, y + ny, x + nx))
-
-
-def cut(array: NDArray, box: Box, fill: list[float] | None = None) -> NDArray[np.float32]:
-    """Box of an array [channel, z, y, x]; outside it 0, or the channel's ``fill``."""
-    out = np.zeros((len(array), *box.shape_zyx), dtype=np.float32)
-    if fill is not None:
-        out += np.array(fill, dtype=np.float32)[:, None, None, None]
-    nz, ny, nx = array.shape[1:]
-    inner = box.clipped((nz, ny, nx))
-    out[(slice(None), *inner.relative_to(box).slices)] = array[(slice(None), *inner.slices)]
-    return out
 
 
 def _warped(patch: Patch, matrix_xyz: NDArray, network: NetworkConfig) -> Patch:

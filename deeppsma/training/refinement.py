@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from deeppsma.cohort import LabelledCase, cohort_folders, load_labelled
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.images import Volume
+from deeppsma.jsonfile import write_json
 from deeppsma.recipe import DEFAULT_RECIPE, Recipe, load_recipe
 from deeppsma.refinement import Lesion, RefinementModel, Scene, find_lesions
 from deeppsma.segment import segment
@@ -120,9 +120,7 @@ def run_refinement(request: RefinementRequest) -> str:
     kept = fits[chosen]
     content = kept.model.as_dict() | {"figures": kept.figures}
     request.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = request.out.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(request.out)
+    write_json(request.out, content)
     if request.picture is not None:
         draw_calibration(kept, request.picture)
     return _table(fits, chosen)

@@ -18,9 +18,8 @@ from deeppsma.predict import window_runner
 from deeppsma.prediction import RunWindow
 from deeppsma.tracer import Tracer
 from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce
-from deeppsma.training.patches import cut
 from deeppsma.training.samples import Sample, load_sample
-from deeppsma.windows import blend, plan_windows
+from deeppsma.windows import blend, cut, plan_windows
 
 if TYPE_CHECKING:
     import torch

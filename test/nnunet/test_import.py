@@ -61,7 +61,7 @@ def test_windows_that_cannot_matter_change_nothing(platform_case, tmp_path):
     member = import_weights(ImportRequest(tmp_path / "model", tmp_path / "m", "fdg", tuple(CHANNELS)), TINY_NETWORK)
     case = load_case(platform_case)
     _, spaces = read_spaces(case, RunLog())
-    job = _model_job(member.network, spaces[Tracer.FDG], case, read_companions(case, [member], [], []))
+    job = _model_job(member.network, spaces[Tracer.FDG], case, read_companions(case, [member], [], []), {}, "cpu")
     runner = window_runner(member.load(), cpu_plan())
     assert np.array_equal(job.run(runner)[Tracer.FDG], job.run(runner, skip=False)[Tracer.FDG])
 

@@ -1,6 +1,7 @@
 """With the same random weights our answers are those of nnU-Net's own predictor."""
 
 import json
+from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -22,7 +23,7 @@ from deeppsma.organs import ORGAN_CLASSES
 from deeppsma.resampling import resample
 from deeppsma.segment import read_spaces
 from deeppsma.tracer import Tracer
-from deeppsma.windows import blend
+from deeppsma.windows import blend, cut
 from test.conftest import TINY_NETWORK
 from test.nnunet.official import CASES
 
@@ -36,16 +37,13 @@ def test_probabilities_and_labels_agree(official, kind):
         fold.load_state_dict(state)
     image = np.load(place / "image.npy")
     spacing = tuple(json.loads((place / "spacing.json").read_text()))
-    made = prepare([lambda channel=channel: channel for channel in image], spacing, model.plan)
+    made = prepare([(str(i), partial(image.__getitem__, i)) for i in range(len(image))], spacing, model.plan)
 
     def run(box):
-        window = np.zeros((3, *box.shape_zyx), np.float32)
-        inner = box.clipped(made.channels.shape[1:])
-        window[(slice(None), *inner.relative_to(box).slices)] = made.channels[(slice(None), *inner.slices)]
         with torch.inference_mode():
-            return network(torch.from_numpy(window)[None])[0].numpy()
+            return network(torch.from_numpy(cut(made.channels, box))[None])[0].numpy()
 
-    shape, patch = made.channels.shape[1:], model.plan.patch_planned
+    shape, patch = made.shape, model.plan.patch_planned
     rows = 3 * len(model.folds)
     everywhere = np.ones(shape, bool)
     logits = blend(planned_windows(shape, patch), everywhere, rows, run, weights=planned_weights(patch))
@@ -86,7 +84,7 @@ def test_an_imported_model_says_of_a_case_what_nnunet_says(official, platform_ca
     _, spaces = read_spaces(case, log)
     companions = read_companions(case, [member], [], [])
     with patch("deeppsma.evidence.plan_compute", lambda _: (ComputePlan("cpu", "float32"), None)):
-        evidence = gather(case, spaces, companions, [member], lambda fixed: (fixed,), 0.5)
+        evidence = gather(case, spaces, companions, [member], "single", 0.5)
     ours = softmax(evidence.logits["m"][Tracer.FDG][Tracer.FDG], axis=0)
     assert Tracer.PSMA not in evidence.logits["m"]  # the model is not for it
     hot = pet.voxels >= np.float32(study.threshold_suv)

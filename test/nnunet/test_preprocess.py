@@ -1,12 +1,15 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeppsma.box import Box
-from deeppsma.nnunet.plans import Normalisation, Resampling
-from deeppsma.nnunet.preprocess import Prepared, coarse_axis, normalised, planned_shape, resized
+from deeppsma.nnunet.plans import Normalisation, Plan, Resampling
+from deeppsma.nnunet.preprocess import Prepared, coarse_axis, normalised, planned_shape, prepare
 from deeppsma.nnunet.windows import planned_weights, planned_windows
+from deeppsma.unet_shape import UNetShape
 
 INSIDE = np.array([[[True, True, True, False]]])
 
@@ -41,27 +44,13 @@ def test_shapes_and_coarse_axes_by_hand():
     assert coarse_axis((9.0, 1.0, 1.0), (1.0, 1.0, 1.0), Resampling(3, separate_z=False)) is None
 
 
-def test_resizing_by_hand():
-    ramp = np.arange(4, dtype=np.float32).reshape(4, 1, 1)
-    twice = resized(ramp, (8, 1, 1), Resampling(1))
-    assert twice.ravel() == pytest.approx([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
-    assert resized(ramp, (4, 1, 1), Resampling(3)) is ramp
-    step = np.array([0, 0, 1, 1], np.float32).reshape(4, 1, 1)
-    assert 0 <= resized(step, (11, 1, 1), Resampling(3)).min() <= resized(step, (11, 1, 1), Resampling(3)).max() <= 1
-    planes = np.arange(3, dtype=np.float32).reshape(3, 1, 1).repeat(4, 1).repeat(4, 2)
-    apart = resized(planes, (6, 8, 8), Resampling(3, 0), coarse=0)
-    assert apart[:, 0, 0].tolist() == [0, 0, 1, 1, 2, 2]
-    smooth = resized(planes, (6, 4, 4), Resampling(3, 1), coarse=0)
-    assert smooth[:, 0, 0] == pytest.approx([0, 0.25, 0.75, 1.25, 1.75, 2])
-
-
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(2, 9), st.permutations([0, 1, 2]))
 @settings(deadline=None, max_examples=30)
 def test_the_way_back_inverts_axes_crop_and_spacing(a, b, c, transpose):
     """A voxel's index, sent there and back through centres, is its own."""
     whole = np.zeros((12, 12, 12), bool)
     box = Box((1, 2, 3), (1 + a, 2 + b, 3 + c))
-    made = Prepared(np.zeros((1, 2 * a, 2 * b, c), np.float32), box, tuple(transpose), None)
+    made = Prepared((np.zeros((2 * a, 2 * b, c), np.float32),), box, tuple(transpose), None)
     inner = [None] * 3
     for planned, axis in enumerate(transpose):
         inner[axis] = box.slices[planned]
@@ -72,7 +61,7 @@ def test_the_way_back_inverts_axes_crop_and_spacing(a, b, c, transpose):
 
 
 def test_the_nearest_plane_across_a_coarse_axis():
-    made = Prepared(np.zeros((1, 2, 4, 4), np.float32), Box((0, 0, 0), (4, 4, 4)), (0, 1, 2), 0)
+    made = Prepared((np.zeros((2, 4, 4), np.float32),), Box((0, 0, 0), (4, 4, 4)), (0, 1, 2), 0)
     column = np.zeros((4, 4, 4), bool)
     column[:, 0, 0] = True
     assert made.index_of(column)[:, 0].tolist() == [0, 0, 1, 1]
@@ -102,3 +91,71 @@ def test_weights_peak_in_the_middle_and_never_vanish():
     assert np.unravel_index(weights.argmax(), weights.shape) == (8, 4, 4)
     assert weights.max() == 10
     assert weights.min() > 0
+
+
+def a_plan(*schemes, spacing=(2.0, 2.0, 2.0), inside_only=False):
+    shape = UNetShape("PlainConvUNet", len(schemes), 2, (2, 4), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
+    normalisations = tuple(Normalisation(scheme, inside_only) for scheme in schemes)
+    return Plan(shape, (8, 8, 8), spacing, (1, 0, 2), normalisations, Resampling(3), Resampling(1))
+
+
+def counted(**images):
+    """Channels, and how often each was made."""
+    made = dict.fromkeys(images, 0)
+
+    def make(name):
+        made[name] += 1
+        return images[name]
+
+    return [(name, partial(make, name)) for name in images], made
+
+
+SOME = np.random.default_rng(0).normal(size=(6, 8, 10)).astype(np.float32)
+SPACING = (3.0, 2.0, 1.0)
+
+
+def test_what_two_models_are_fed_alike_is_made_once():
+    channels, made = counted(a=SOME, b=SOME + 1)
+    shared = {}
+    first = prepare(channels, SPACING, a_plan("NoNormalization", "ZScoreNormalization"), shared)
+    assert made == {"a": 1, "b": 1}
+    again = prepare(channels[::-1], SPACING, a_plan("ZScoreNormalization", "NoNormalization"), shared)
+    assert made == {"a": 1, "b": 2}  # b once more, for the crop; a no more
+    assert again.channels[0] is first.channels[1]
+    assert again.channels[1] is first.channels[0]
+    other = prepare(channels, SPACING, a_plan("NoNormalization", "NoNormalization"), shared)
+    assert other.channels[1] is not first.channels[1]
+    assert np.array_equal(other.channels[1], prepare(channels, SPACING, a_plan(*["NoNormalization"] * 2)).channels[1])
+    prepare(channels, SPACING, a_plan(*["NoNormalization"] * 2, spacing=(1.0, 1.0, 1.0)), shared)
+    assert len(shared) == 1  # of the other grid nothing is kept
+
+
+def test_what_depends_on_the_other_channels_is_not_shared():
+    half = SOME.copy()
+    half[:, :4] = 0
+    plan = a_plan("ZScoreNormalization", inside_only=True)
+    shared = {}
+    alone = prepare([("a", lambda: half)], SPACING, plan, shared)
+    both = prepare(
+        [("a", lambda: half), ("b", lambda: SOME)],
+        SPACING,
+        a_plan(*["ZScoreNormalization"] * 2, inside_only=True),
+        shared,
+    )
+    assert alone.box.shape_zyx == (4, 6, 10)  # on planned axes
+    assert both.box.shape_zyx == (8, 6, 10)
+    once = prepare(
+        [("a", lambda: half), ("b", lambda: SOME)], SPACING, a_plan(*["ZScoreNormalization"] * 2, inside_only=True)
+    )
+    assert np.array_equal(both.channels[0], once.channels[0])
+
+
+def test_nothing_anywhere_is_not_cropped():
+    empty = prepare([("a", lambda: np.zeros((4, 4, 4)))], (2.0, 2.0, 2.0), a_plan("ZScoreNormalization"))
+    assert empty.box == Box.whole((4, 4, 4))
+    assert not empty.channels[0].any()
+
+
+def test_as_many_channels_as_the_plan_has():
+    with pytest.raises(ValueError, match="1 channels for a network of 2"):
+        prepare([("a", lambda: SOME)], SPACING, a_plan(*["NoNormalization"] * 2))
