@@ -13,8 +13,8 @@ from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.recipe import Recipe, load_recipe
 from deeppsma.segment import Segmentation, segment
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.weights import WeightsStore
 
 __all__ = [
     "Case",

@@ -57,7 +57,9 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("out", type=Path, metavar="OUT", help="result folder; an earlier result there is replaced")
     command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"see 'deeppsma recipes' (default {DEFAULT_RECIPE})")
     command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
-    command.add_argument("--weights", type=Path, metavar="DIR", help="members here come before the shipped ones")
+    command.add_argument(
+        "--weights", type=Path, metavar="DIR", help="members here, or nnU-Net models, come before the shipped ones"
+    )
     command.add_argument("--picture", action="store_true", help="also write overview.png: projections with the masks")
     command.set_defaults(run=_segment)
 
@@ -121,7 +123,7 @@ def _add_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _recipes(options: argparse.Namespace) -> None:
     from deeppsma.recipe import all_recipes
-    from deeppsma.weights import WeightsStore
+    from deeppsma.store import WeightsStore
 
     store = WeightsStore.default(options.weights)
     for recipe in all_recipes():

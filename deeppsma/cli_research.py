@@ -209,7 +209,9 @@ def _add_experiments(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command.add_argument(
         "--recipes", nargs="+", default=CDS_RECIPES, metavar="R", help="default: all of the CDS report"
     )
-    command.add_argument("--weights", type=Path, metavar="DIR", help="members here come before the shipped ones")
+    command.add_argument(
+        "--weights", type=Path, metavar="DIR", help="members here, or nnU-Net models, come before the shipped ones"
+    )
     command.add_argument(
         "--crossval", type=Path, metavar="CV", help="OUT of 'deeppsma crossval': makes table 1, and is the ensemble"
     )
@@ -243,7 +245,9 @@ def _add_refinement(commands: argparse._SubParsersAction[argparse.ArgumentParser
     command.add_argument(
         "--keep-above-ml", type=float, default=7.0, metavar="ML", help="larger lesions stay anyway (default 7)"
     )
-    command.add_argument("--weights", type=Path, metavar="DIR", help="members here come before the shipped ones")
+    command.add_argument(
+        "--weights", type=Path, metavar="DIR", help="members here, or nnU-Net models, come before the shipped ones"
+    )
     command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
     command.add_argument("--describe", default="", metavar="TEXT", help="what the cohort is, for the model's file")
     command.add_argument("--picture", type=Path, metavar="PNG", help="also draw the calibration")

@@ -16,8 +16,9 @@ from deeppsma.masks import output_folder, write_result
 from deeppsma.recipe import DEFAULT_RECIPE, load_recipe
 from deeppsma.segment import Segmentation, segment
 from deeppsma.stopwatch import Stopwatch
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.weights import NOTICE, WeightsStore
+from deeppsma.weights import NOTICE
 
 #: What a shell reports for a process that ran out of memory.
 EXIT_OUT_OF_MEMORY = 137

@@ -9,8 +9,8 @@ from typing import Any
 from deeppsma.errors import ConfigurationError
 from deeppsma.organs import LABEL_MAX
 from deeppsma.resources import names, read_toml
+from deeppsma.store import ALL_MEMBERS
 from deeppsma.tracer import Tracer
-from deeppsma.weights import ALL_MEMBERS
 
 FUSIONS = ("single", "bothways")
 AVERAGES = ("logits", "probabilities")

@@ -25,8 +25,9 @@ from deeppsma.refinement import load_model
 from deeppsma.report import describe_run
 from deeppsma.spaces import Space, build_spaces
 from deeppsma.stopwatch import Stopwatch
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.weights import Member, WeightsStore
+from deeppsma.weights import Member
 
 
 @dataclass(frozen=True)

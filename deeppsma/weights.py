@@ -18,15 +18,12 @@ from deeppsma.errors import WeightsError
 from deeppsma.jsonfile import read_json
 from deeppsma.network import NetworkConfig, build_network
 from deeppsma.nnunet.model import ModelConfig
-from deeppsma.resources import resources_folder
 
 if TYPE_CHECKING:
     import torch
 
 MANIFEST_NAME, WEIGHTS_NAME = "manifest.json", "weights.safetensors"
 FORMAT = 1
-#: Stands for every member of a folder.
-ALL_MEMBERS = "*"
 NOTICE = "Not for clinical use."
 
 
@@ -72,22 +69,9 @@ class Member:
             of another architecture.
         """
         import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load
 
-        path = self.folder / WEIGHTS_NAME
+        state, path = self._read_state()
         remedy = "copy the member's folder again, or train it again"
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(path, f"not readable ({error.strerror})", remedy) from None
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.sha256:
-            raise WeightsError(path, f"SHA-256 {found[:12]}..., the manifest says {self.sha256[:12]}...", remedy)
-        try:
-            state = load(content)
-        except (SafetensorError, ValueError) as error:
-            raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
         network = _build(self.network)
         expected = _parameters(network)
         wrong = sorted(set(expected) ^ set(state)) or [k for k, v in state.items() if v.shape != expected[k].shape]
@@ -100,84 +84,35 @@ class Member:
                 expected[key].copy_(tensor)
         return network.eval()
 
+    def _read_state(self) -> tuple[Mapping[str, torch.Tensor], Path]:
+        """Weights by parameter, verified to be those that ``sha256`` says; and their file, for messages."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load
 
-@dataclass(frozen=True)
-class WeightsStore:
-    """Folders that hold members, first come first served.
+        path = self.folder / WEIGHTS_NAME
+        remedy = "copy the member's folder again, or train it again"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise WeightsError(path, f"not readable ({error.strerror})", remedy) from None
+        check_sha256(hashlib.sha256(content).hexdigest(), self.sha256, path)
+        try:
+            return load(content), path
+        except (SafetensorError, ValueError) as error:
+            raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
 
-    Parameters
-    ----------
-    folders
-        Searched in order; one that is not there is skipped.
+
+def check_sha256(found: str, stated: str, path: Path) -> None:
+    """Refuse a file that is not the one it was said to be.
+
+    Raises
+    ------
+    WeightsError
+        If it is another.
     """
-
-    folders: tuple[Path, ...]
-
-    @classmethod
-    def default(cls, first: Path | None = None) -> WeightsStore:
-        """The folder given, then the shipped weights.
-
-        Raises
-        ------
-        WeightsError
-            If ``first`` is given and holds no member.
-        """
-        shipped = resources_folder() / "weights"
-        if first is None:
-            return cls((shipped,))
-        if not cls((first,)).names():
-            remedy = f"a member is a folder with {MANIFEST_NAME} and {WEIGHTS_NAME}"
-            raise WeightsError(first, "no member there", remedy)
-        return cls((first, shipped))
-
-    def names(self) -> list[str]:
-        """Names of all members."""
-        return sorted({name for folder in self.folders for name in _names_in(folder)})
-
-    def choose(self, wanted: tuple[str, ...]) -> list[Member]:
-        """Members that a recipe asks for.
-
-        Parameters
-        ----------
-        wanted
-            Names; or "*" alone for all members of the first folder that has
-            any, so that weights of one's own are not mixed with shipped ones.
-            Networks of classes (PaIRe) are not among them, unless there are
-            no others.
-
-        Raises
-        ------
-        WeightsError
-            If a member is missing, or the folder that comes first offers
-            members and none of them is asked for.
-        """
-        if wanted == (ALL_MEMBERS,):
-            folder = next((folder for folder in self.folders if _names_in(folder)), None)
-            if folder is None:
-                remedy = "train some, or give their folder with --weights"
-                raise WeightsError(str(self.folders[0]), "no weights to average", remedy)
-            members = [read_member(folder / name) for name in _names_in(folder)]
-            return [member for member in members if not member.network.classes] or members
-        members = [self.member(name) for name in wanted]
-        first = self.folders[0]
-        if len(self.folders) > 1 and not any(member.folder.parent == first for member in members):
-            found = f"holds {', '.join(_names_in(first))}, and the recipe asks for {', '.join(wanted)}"
-            raise WeightsError(first, found, "rename the member, or choose the recipe 'ensemble'")
-        return members
-
-    def member(self, name: str) -> Member:
-        """The member of a name.
-
-        Raises
-        ------
-        WeightsError
-            If there is none, or its manifest makes no sense.
-        """
-        for folder in self.folders:
-            if (folder / name / MANIFEST_NAME).exists():
-                return read_member(folder / name)
-        there = ", ".join(self.names()) or "none"
-        raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
+    if found != stated:
+        remedy = "copy the member's folder again, or train it again"
+        raise WeightsError(path, f"SHA-256 {found[:12]}..., the manifest says {stated[:12]}...", remedy)
 
 
 def _build(config: NetworkConfig | ModelConfig) -> torch.nn.Module:
@@ -191,10 +126,6 @@ def _build(config: NetworkConfig | ModelConfig) -> torch.nn.Module:
 def _parameters(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """Parameters by name, each under its first name only; there are no buffers."""
     return dict(network.named_parameters())
-
-
-def _names_in(folder: Path) -> list[str]:
-    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST_NAME}"))
 
 
 def read_member(folder: Path) -> Member:

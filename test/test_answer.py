@@ -13,8 +13,9 @@ from deeppsma.growing import grow
 from deeppsma.recipe import Growing, Recipe
 from deeppsma.refinement import load_model
 from deeppsma.segment import read_spaces, segment
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.weights import Member, WeightsStore
+from deeppsma.weights import Member
 from test.conftest import TINY_NETWORK, write_platform_case, write_tiny_member
 from test.training.conftest import CLASSES
 

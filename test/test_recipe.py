@@ -5,8 +5,8 @@ from deeppsma.answer import check_members
 from deeppsma.errors import ConfigurationError
 from deeppsma.organs import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
 from deeppsma.recipe import DEFAULT_RECIPE, Growing, Recipe, all_recipes, load_recipe
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.weights import WeightsStore
 
 
 def test_the_reports_five_are_there():

@@ -12,8 +12,8 @@ from deeppsma.images import ImageFile, Volume, write_image
 from deeppsma.recipe import Growing, Recipe, load_recipe
 from deeppsma.resampling import resample
 from deeppsma.segment import segment
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.weights import WeightsStore
 from test.conftest import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, write_platform_case, write_tiny_member
 
 RECIPES = ["single", "single_plus", "bothways", "bothways_plus", "ensemble"]

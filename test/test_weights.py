@@ -8,7 +8,8 @@ import torch
 from deeppsma.errors import WeightsError
 from deeppsma.network import build_network
 from deeppsma.resources import resources_folder
-from deeppsma.weights import WeightsStore, read_member, write_member
+from deeppsma.store import WeightsStore
+from deeppsma.weights import read_member, write_member
 from test.conftest import TINY_NETWORK, write_tiny_member
 
 
@@ -23,43 +24,6 @@ def test_round_trip_in_half_precision(tmp_path):
     parameters = sum(p.numel() for p in again.load().parameters())
     size = (tmp_path / "m/weights.safetensors").stat().st_size
     assert size < 2 * parameters + 30_000  # two bytes each, once each, and a header
-
-
-def test_the_first_folder_wins(tmp_path):
-    write_tiny_member(tmp_path / "a/m", seed=1)
-    write_tiny_member(tmp_path / "b/m", seed=2)
-    write_tiny_member(tmp_path / "b/n", seed=3)
-    store = WeightsStore((tmp_path / "a", tmp_path / "nowhere", tmp_path / "b"))
-    assert store.names() == ["m", "n"]
-    assert store.member("m").folder == tmp_path / "a/m"
-
-
-def test_a_member_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"there are: .*cds-compact"):
-        WeightsStore.default().member("best")
-
-
-def test_all_members_means_those_of_the_first_folder_that_has_any(tmp_path):
-    for name in ("a/m0", "a/m1", "b/shipped"):
-        write_tiny_member(tmp_path / name)
-    store = WeightsStore((tmp_path / "empty", tmp_path / "a", tmp_path / "b"))
-    assert [member.name for member in store.choose(("*",))] == ["m0", "m1"]
-    assert [member.name for member in WeightsStore((tmp_path / "a",)).choose(("m1",))] == ["m1"]
-
-
-def test_weights_of_ones_own_are_never_passed_over_in_silence(tmp_path):
-    write_tiny_member(tmp_path / "a/mine")
-    write_tiny_member(tmp_path / "b/shipped")
-    store = WeightsStore((tmp_path / "a", tmp_path / "b"))
-    with pytest.raises(WeightsError, match=r"holds mine, and the recipe asks for shipped"):
-        store.choose(("shipped",))
-
-
-def test_a_folder_without_members_is_refused(tmp_path):
-    with pytest.raises(WeightsError, match="no member there"):
-        WeightsStore.default(tmp_path)
-    with pytest.raises(WeightsError, match="no weights to average"):
-        WeightsStore((tmp_path,)).choose(("*",))
 
 
 @pytest.mark.parametrize("content", [{"training": None}, {"network": []}, {"network": {"filters": "x"}}, {"format": 2}])

@@ -21,10 +21,11 @@ from deeppsma.metrics import LesionCounts, Scores
 from deeppsma.picture import kind_of_cohort
 from deeppsma.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
 from deeppsma.scoring import CohortScores, csv_table, rank, rank_table, summary_table
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.training.crossval import Crossval, read_crossval
 from deeppsma.training.samples import fingerprint
-from deeppsma.weights import NOTICE, Member, WeightsStore
+from deeppsma.weights import NOTICE, Member
 
 REPORT_NAME, CSV_NAME, FROC_NAME, SCORES_FOLDER = "experiments.md", "experiments.csv", "froc.png", "scores"
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 _REMEDY = "give a model folder of nnUNet_results, with plans.json, dataset.json and fold_*/checkpoint_*.pth"
+#: Of each fold, where nobody says otherwise.
+CHECKPOINT = "checkpoint_final.pth"
 #: The decoder of nnU-Net's networks names the encoder a second time, and blocks name their parts twice.
 _REPEATED = ("decoder.encoder.", ".all_modules.")
 
@@ -33,6 +35,8 @@ class ModelFolder:
         Preprocessing, windows, architecture.
     channel_names, labels
         As the data set calls them.
+    dataset_name
+        As the plans call it; may be empty.
     folds
         Weights by fold, in the folds' order.
     """
@@ -40,10 +44,11 @@ class ModelFolder:
     plan: Plan
     channel_names: tuple[str, ...]
     labels: Mapping[str, int]
+    dataset_name: str
     folds: Mapping[str, Mapping[str, torch.Tensor]]
 
 
-def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str = "checkpoint_final.pth") -> ModelFolder:
+def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str = CHECKPOINT) -> ModelFolder:
     """Read a model folder.
 
     Parameters
@@ -82,7 +87,7 @@ def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str =
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(folder, f"no nnU-Net model ({error!r})", _REMEDY) from None
     kept = {fold: _fitting(state, plan, folder / f"fold_{fold}" / checkpoint) for fold, state in weights.items()}
-    return ModelFolder(plan, ordered, labels, kept)
+    return ModelFolder(plan, ordered, labels, str(plans.get("dataset_name", "")), kept)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

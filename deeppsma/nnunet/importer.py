@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.errors import ConfigurationError, WeightsError
 from deeppsma.network import NetworkConfig
-from deeppsma.nnunet.folder import ModelFolder, read_checkpoint, read_model_folder
+from deeppsma.nnunet.adopt import model_config, model_state
+from deeppsma.nnunet.folder import CHECKPOINT, read_checkpoint, read_model_folder
 from deeppsma.nnunet.model import ModelConfig
-from deeppsma.organs import ORGAN_CLASSES
 from deeppsma.tracer import Tracer
 from deeppsma.weights import MANIFEST_NAME, Member, write_member
 
 if TYPE_CHECKING:
     import torch
-
-#: What models of this many channels are fed, where nobody says otherwise (PaIRe report, section 2.2).
-_USUAL = {2: ("ratio", "ct"), 10: ("ratio", "ct", *(f"organ-{name}" for name in ORGAN_CLASSES))}
-_DISEASE, _NORMAL = ("ttb", "disease", "tumor", "tumour", "lesion"), ("normal", "norm", "physiological")
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class ImportRequest:
     tracer: str = ""
     channels: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
-    checkpoint: str = "checkpoint_final.pth"
+    checkpoint: str = CHECKPOINT
     mirrored: bool = False
     describe: str = ""
 
@@ -61,8 +57,10 @@ def import_weights(request: ImportRequest, cds: NetworkConfig) -> Member:
         state = _lightning(read_checkpoint(request.source), cds, request.source)
     elif request.source.is_dir():
         model = read_model_folder(request.source, request.folds, request.checkpoint)
-        network = _config(request, model)
-        state = {f"folds.{n}.{key}": v for n, fold in enumerate(model.folds.values()) for key, v in fold.items()}
+        if request.tracer not in set(Tracer):
+            raise ConfigurationError("--tracer", "an nnU-Net model sees one tracer's scans", "name psma or fdg")
+        network = model_config(model, Tracer(request.tracer), request.source, request.channels, request.mirrored)
+        state = model_state(model)
     else:
         raise WeightsError(request.source, "no such file or folder", "give a model folder, or a checkpoint")
     training = {
@@ -70,40 +68,6 @@ def import_weights(request: ImportRequest, cds: NetworkConfig) -> Member:
         "imported_from": request.source.name,
     }
     return write_member(request.out, network, state, training)
-
-
-def _config(request: ImportRequest, model: ModelFolder) -> ModelConfig:
-    if request.tracer not in set(Tracer):
-        raise ConfigurationError("--tracer", "an nnU-Net model sees one tracer's scans", "name psma or fdg")
-    names = [name.lower() for name in model.channel_names]
-    # Only what is called so is taken for PET and CT without being told.
-    usual = len(names) > 1 and "ct" in names[1] and "ct" not in names[0].replace("pet/ct", "")
-    channels = request.channels or (_USUAL.get(len(names), ()) if usual else ())
-    if not channels:
-        found = f"the model is fed {', '.join(model.channel_names)}"
-        raise ConfigurationError("--channels", found, "name a kind for each: ratio, ct, organ-spleen, sdf-spleen, ...")
-    disease, normal = _class(model.labels, _DISEASE), _class(model.labels, _NORMAL)
-    if disease is None:
-        remedy = f"call the class one of {', '.join(_DISEASE)} in dataset.json"
-        raise WeightsError(request.source, f"no class of disease among {', '.join(model.labels)}", remedy)
-    shape = model.plan.shape
-    try:
-        return ModelConfig(
-            model.plan,
-            Tracer(request.tracer),
-            tuple(channels),
-            tuple(model.folds),
-            disease,
-            -1 if normal is None else normal,
-            request.mirrored,
-            f"{shape.kind}, {', '.join(channels)}, {len(model.folds)} fold(s)",
-        )
-    except ValueError as error:
-        raise WeightsError(request.source, str(error), "give a model of this challenge, or other --channels") from None
-
-
-def _class(labels: Mapping[str, int], names: Sequence[str]) -> int | None:
-    return next((value for name, value in labels.items() if name.lower() in names), None)
 
 
 def _lightning(content: Mapping[str, Any], network: NetworkConfig, path: Path) -> dict[str, torch.Tensor]:

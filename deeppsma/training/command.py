@@ -12,6 +12,7 @@ from deeppsma.compute import plan_compute
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.network import NetworkConfig
 from deeppsma.resources import read_toml
+from deeppsma.store import WeightsStore
 from deeppsma.training.checkpoint import CHECKPOINT_NAME
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.curves import draw_curves, hours_of
@@ -19,7 +20,7 @@ from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train, training_precision
 from deeppsma.training.processes import Processes, joined, take_gpu
 from deeppsma.training.samples import TRUTH, cached_samples, case_folders
-from deeppsma.weights import Member, WeightsStore, read_member, write_member
+from deeppsma.weights import Member, read_member, write_member
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from deeppsma.picture import kind_of_cohort
 from deeppsma.recipe import load_recipe
 from deeppsma.scoring import csv_table, read_references, score_masks, summary_table
 from deeppsma.segment import segment
+from deeppsma.store import ALL_MEMBERS, WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.training.command import TrainRequest, load_settings, run_training
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import case_folders, fingerprint
-from deeppsma.weights import ALL_MEMBERS, MANIFEST_NAME, Member, WeightsStore
+from deeppsma.weights import MANIFEST_NAME, Member
 
 FOLDS_NAME, REQUEST_NAME, SCORES_NAME = "folds.json", "request.json", "scores.json"
 TABLE_NAME, CSV_NAME = "crossval.md", "crossval.csv"

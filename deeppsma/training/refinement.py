@@ -19,8 +19,8 @@ from deeppsma.jsonfile import write_json
 from deeppsma.recipe import DEFAULT_RECIPE, Recipe, load_recipe
 from deeppsma.refinement import Lesion, RefinementModel, Scene, find_lesions
 from deeppsma.segment import segment
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.weights import WeightsStore
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

@@ -18,11 +18,11 @@ from deeppsma.recipe import Recipe, load_recipe
 from deeppsma.refinement import load_model
 from deeppsma.scoring import read_references, score_masks
 from deeppsma.segment import segment
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.training.crossval import SCORES_NAME, read_crossval
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import fingerprint
-from deeppsma.weights import WeightsStore
 from test.conftest import write_tiny_member
 from test.test_case import write_train_case
 

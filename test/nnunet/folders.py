@@ -16,12 +16,16 @@ DATASET = {
 }
 
 
-def write_model(folder, kind="plain", folds=("0",), **checkpoint):
+def write_model(folder, kind="plain", folds=("0",), channels=None, **checkpoint):
     folder.mkdir(parents=True)
-    plans = plans_of(CASES[kind])
+    dataset = DATASET if channels is None else DATASET | {"channel_names": channels}
+    plans = plans_of(CASES[kind]) | {"dataset_name": folder.parent.name}
+    settings = plans["configurations"]["3d_fullres"]
+    for key in ("normalization_schemes", "use_mask_for_norm"):
+        settings[key] = settings[key][: len(dataset["channel_names"])]
     (folder / "plans.json").write_text(json.dumps(plans))
-    (folder / "dataset.json").write_text(json.dumps(DATASET))
-    shape = read_plan(plans, DATASET, "3d_fullres", ()).shape
+    (folder / "dataset.json").write_text(json.dumps(dataset))
+    shape = read_plan(plans, dataset, "3d_fullres", ()).shape
     for number, fold in enumerate(folds):
         torch.manual_seed(number)
         state = dict(UNet(shape).state_dict())

@@ -14,9 +14,10 @@ from deeppsma.nnunet.importer import ImportRequest, import_weights
 from deeppsma.nnunet.model import ModelConfig
 from deeppsma.recipe import Recipe
 from deeppsma.segment import segment
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.training.command import load_network
-from deeppsma.weights import WeightsStore, read_member
+from deeppsma.weights import read_member
 from test.conftest import TINY_NETWORK
 from test.nnunet.folders import write_model
 

@@ -15,6 +15,7 @@ from deeppsma.errors import ConfigurationError, InputError, WeightsError
 from deeppsma.images import Volume, write_image
 from deeppsma.phantom.cohort import write_patient
 from deeppsma.resources import names
+from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.training import command, loop
 from deeppsma.training.config import TrainingConfig
@@ -23,7 +24,7 @@ from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce, supervi
 from deeppsma.training.patches import draw_patch
 from deeppsma.training.samples import Sample, _at_threshold, cached_samples, case_folders, load_sample, make_samples
 from deeppsma.training.validation import Agreement, Validation
-from deeppsma.weights import WeightsStore, write_member
+from deeppsma.weights import write_member
 from test.phantom.small import small_patient
 from test.test_case import write_train_case
 from test.training.conftest import CLASSES, QUICK, SMALL_NETWORK
