@@ -35,10 +35,13 @@ class Answer:
         space has none.
     removed
         FDG lesions that refinement took away, a line each for the run report.
+    unrefined
+        The FDG mask before that; None where nothing was refined.
     """
 
     masks: dict[Tracer, NDArray[np.bool_]]
     removed: list[dict[str, Any]] = field(default_factory=list)
+    unrefined: NDArray[np.bool_] | None = None
 
 
 def check_members(recipe: Recipe, members: Sequence[Member]) -> None:
@@ -93,12 +96,13 @@ def answer(recipe: Recipe, evidence: Evidence, members: Sequence[Member], log: R
                 masks[tracer] = _of_logits(tracer, recipe, evidence, logits, log)
             else:
                 masks[tracer] = _of_probabilities(tracer, recipe, evidence, members, log)
-    removed: list[dict[str, Any]] = []
     seen = all(evidence.companions.organs[tracer] is not None for tracer in Tracer)  # else the log says so already
     if recipe.refinement and Tracer.FDG in masks and seen:
+        unrefined = masks[Tracer.FDG]
         with log.watch.stage("refinement"):
             masks[Tracer.FDG], removed = refine(_scene(masks, evidence), load_model(recipe.refinement))
-    return Answer(masks, removed)
+        return Answer(masks, removed, unrefined)
+    return Answer(masks)
 
 
 def _of_logits(

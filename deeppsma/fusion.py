@@ -4,6 +4,9 @@ CDS report, section 2.4. The mask of a tracer that was found in the other
 tracer's space is resampled linearly to its own grid, and every voxel that it
 touches joins the union; then voxels below the threshold go. (The union
 "unexpectedly outperformed nearest-neighbor interpolation".)
+
+A union can only add. Beyond the report, the spaces may also be averaged:
+each is then an opinion on the same voxel.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from deeppsma.images import Volume
 from deeppsma.prediction import Logits
 from deeppsma.resampling import resample
 from deeppsma.rigid import RigidTransform
-from deeppsma.spaces import Space
+from deeppsma.spaces import Space, mapped_indices
 from deeppsma.tracer import Tracer
 
 
@@ -98,7 +101,10 @@ def fuse(
     Parameters
     ----------
     fusion
-        "single" or "bothways".
+        "single": the tracer's own space alone. "bothways": the union of the
+        masks of both. "mean": the mean of both spaces' logits, the other's
+        interpolated linearly; its own logit where the other does not see at
+        least half of what surrounds a voxel above the threshold.
     tracer
         Whose mask.
     spaces
@@ -116,12 +122,14 @@ def fuse(
         [z, y, x] bool; only voxels at or above the threshold.
     """
     own, least = spaces[tracer], math.log(cutoff / (1 - cutoff))
+    if fusion == "mean" and tracer.other in spaces:
+        mean = _mean(own, spaces[tracer.other], tracer, logits, fdg_to_psma)
+        return _mask(own, tracer, {tracer: mean}, least)
     mask = _mask(own, tracer, logits[tracer], least)
     if fusion == "bothways" and tracer.other in spaces:
         other = spaces[tracer.other]
         found = Volume(_mask(other, tracer, logits[tracer.other], least).astype(np.float32), other.geometry)
-        to_other = fdg_to_psma if tracer is Tracer.FDG else fdg_to_psma.inverse()
-        mask |= resample(found, own.geometry, to_other) > 0
+        mask |= resample(found, own.geometry, _to_other(tracer, fdg_to_psma)) > 0
     return mask & own.hot
 
 
@@ -129,3 +137,27 @@ def _mask(space: Space, tracer: Tracer, logits: Logits, least: float) -> NDArray
     mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
     mask[space.needed[tracer]] = logits[tracer] >= least
     return mask
+
+
+def _mean(
+    own: Space, other: Space, tracer: Tracer, logits: Mapping[Tracer, Logits], fdg_to_psma: RigidTransform
+) -> NDArray[np.float32]:
+    """Mean logits of the tracer's voxels above threshold, [n]."""
+    from scipy.ndimage import map_coordinates
+
+    known = other.needed[tracer].astype(np.float32)
+    values = np.zeros_like(known)
+    values[other.needed[tracer]] = logits[tracer.other][tracer]
+    out = np.array(logits[tracer][tracer], dtype=np.float32)
+    start = 0
+    for index in mapped_indices(own.hot, own.geometry, other.geometry, _to_other(tracer, fdg_to_psma)):
+        sum_known, share = (map_coordinates(each, index.T, order=1) for each in (values, known))
+        here = out[start : start + len(index)]
+        seen = share >= 0.5
+        here[seen] = (here[seen] + sum_known[seen] / share[seen]) / 2
+        start += len(index)
+    return out
+
+
+def _to_other(tracer: Tracer, fdg_to_psma: RigidTransform) -> RigidTransform:
+    return fdg_to_psma if tracer is Tracer.FDG else fdg_to_psma.inverse()

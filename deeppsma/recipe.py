@@ -12,7 +12,7 @@ from deeppsma.resources import names, read_toml
 from deeppsma.store import ALL_MEMBERS
 from deeppsma.tracer import Tracer
 
-FUSIONS = ("single", "bothways")
+FUSIONS = ("single", "bothways", "mean")
 AVERAGES = ("logits", "probabilities")
 DEFAULT_RECIPE = "bothways"
 #: Those of the CDS report.
@@ -61,7 +61,8 @@ class Recipe:
         Names of weights, or "*" for all of the store.
     fusion
         "single": each tracer's answer from its own space. "bothways": united
-        with the answer from the other tracer's space.
+        with the answer from the other tracer's space. "mean": averaged with
+        it; see `deeppsma.fusion.fuse`.
     average
         "logits": members' logits are averaged (CDS). "probabilities": their
         probabilities, each member in its tracer's own space (PaIRe); then

@@ -179,6 +179,14 @@ def load_model(name: str) -> RefinementModel:
         raise ConfigurationError(path, str(error), "mend the file") from None
 
 
+def components_of(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Lesions of a mask: voxels that share a face or an edge; numbered from 1, and how many there are."""
+    from scipy.ndimage import generate_binary_structure, label
+
+    components, count = label(mask, generate_binary_structure(3, 2))
+    return components, int(count)
+
+
 def find_lesions(scene: Scene, match: str, radius_mm: float = 0.0) -> tuple[NDArray[np.int32], list[Lesion]]:
     """Lesions of the FDG mask, with their features.
 
@@ -195,9 +203,9 @@ def find_lesions(scene: Scene, match: str, radius_mm: float = 0.0) -> tuple[NDAr
         Image of the lesions' numbers on the FDG grid, 0 elsewhere; the
         lesions by number. None for an empty mask.
     """
-    from scipy.ndimage import find_objects, generate_binary_structure, label
+    from scipy.ndimage import find_objects
 
-    components, _ = label(scene.fdg.voxels, generate_binary_structure(3, 2))
+    components, _ = components_of(scene.fdg.voxels > 0)
     around = Box.around_mask(components > 0)
     if around is None:
         return components, []

@@ -1,5 +1,7 @@
 """Both spaces on grids small enough to solve by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,39 @@ def test_a_cutoff_is_a_probability():
     answers = {Tracer.FDG: {Tracer.FDG: np.array([0, quarter + 1e-6, quarter - 1e-6, -5, 5], np.float32)}}
     found = fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF, cutoff=0.25)
     assert found.ravel().tolist() == [1, 1, 0, 0, 1]
+
+
+def test_the_mean_of_both_spaces_by_hand():
+    fdg, psma = space(Tracer.FDG, line(0, 1, 1, 1, 1)), space(Tracer.PSMA, line(0, 0, 0, 0, 0))
+    # FDG voxels 1 to 4, at 2 to 8 mm, lie at 3 to 9 mm of PSMA space: between its voxels 1 and 2, ..., beyond its last.
+    own = {Tracer.FDG: np.array([1.0, -1.0, 1.0, -1.0], np.float32)}
+    across = {Tracer.FDG: np.array([0.0, 0.0, -4.0, 4.0, 4.0], np.float32)}
+    spaces, answers = {Tracer.FDG: fdg, Tracer.PSMA: psma}, {Tracer.FDG: own, Tracer.PSMA: across}
+    # (1 - 2) / 2, (-1 + 0) / 2, (1 + 4) / 2, and -1 alone.
+    assert fuse("mean", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [False, False, False, True, False]
+    found = fuse("mean", Tracer.FDG, spaces, answers, HALF, cutoff=1 / (1 + np.exp(0.51)))
+    assert found.ravel().tolist() == [False, True, True, True, False]
+    found = fuse("mean", Tracer.FDG, spaces, answers, HALF, cutoff=1 / (1 + np.exp(0.49)))
+    assert found.ravel().tolist() == [False, False, False, True, False]
+
+
+def test_what_the_other_space_does_not_know_does_not_count():
+    fdg, psma = space(Tracer.FDG, line(1, 1, 1, 1, 0)), space(Tracer.PSMA, line(0, 0, 0, 0, 0))
+    needed = line(0, 1, 0, 0, 0).astype(bool)
+    psma = replace(psma, needed={Tracer.PSMA: needed & False, Tracer.FDG: needed})
+    answers = {
+        Tracer.FDG: {Tracer.FDG: np.array([-1.0, -1.0, -1.0, -1.0], np.float32)},
+        Tracer.PSMA: {Tracer.FDG: np.array([3.0], np.float32)},
+    }
+    spaces = {Tracer.FDG: fdg, Tracer.PSMA: psma}
+    # Voxels 0 and 1, at 1 and 3 mm, see half of PSMA space's voxel 1, the one that has an answer; the others none.
+    assert fuse("mean", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [True, True, False, False, False]
+
+
+def test_the_mean_with_one_space_alone():
+    fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
+    answers = {Tracer.FDG: logits(fdg, fdg=line(1, 0, 0, 0, 0).astype(bool))}
+    assert fuse("mean", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF).ravel().tolist() == [1, 0, 0, 0, 0]
 
 
 def test_bothways_with_one_space_alone():

@@ -15,6 +15,7 @@ from deeppsma.cohort import cohort_folders, load_labelled
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.experiments.froc import CUTOFFS, draw_froc, froc, froc_table
 from deeppsma.experiments.methods import TRIVIAL, CaseScores, Method, score_case
+from deeppsma.experiments.removals import Removal, removals_csv, removals_table
 from deeppsma.experiments.tables import beside_the_report, means, orders, reported
 from deeppsma.jsonfile import write_json
 from deeppsma.metrics import LesionCounts, Scores
@@ -28,6 +29,8 @@ from deeppsma.training.samples import fingerprint
 from deeppsma.weights import NOTICE, Member
 
 REPORT_NAME, CSV_NAME, FROC_NAME, SCORES_FOLDER = "experiments.md", "experiments.csv", "froc.png", "scores"
+#: A row per lesion that refinement took away; written where a recipe refines.
+REMOVALS_NAME = "removals.csv"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ def run_experiments(request: ExperimentsRequest) -> str:
         f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
     ]
     text = _text(methods, scores, crossval, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
+    removals = {m.name: [case.removals[m.name] for case in cases] for m in methods if m.recipe.refinement}
+    if removals:
+        text += f"\n## What refinement took away\n\n{removals_table(removals)}\n"
+        names = [folder.name for folder in folders]
+        (request.out / REMOVALS_NAME).write_text(removals_csv(removals, names), encoding="utf-8")
     if fallbacks:
         text += "\n## What did not go as planned\n\n" + "\n".join(f"- {line}" for line in fallbacks) + "\n"
     (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
@@ -113,6 +121,7 @@ def _of_case(folder: Path, methods: Sequence[Method], swept: str, request: Exper
             m: {t.value: asdict(each) for t, each in by_tracer.items()} for m, by_tracer in found.scores.items()
         },
         "sweep": {tracer.value: [asdict(each) for each in counts] for tracer, counts in found.sweep.items()},
+        "removals": {method: [asdict(each) for each in every] for method, every in found.removals.items()},
         "fallbacks": found.fallbacks,
     }
     write_json(path, content)
@@ -127,7 +136,8 @@ def _kept(path: Path, of: dict[str, Any]) -> CaseScores | None:
             return None
         scores = {m: {t: Scores(**by[t.value]) for t in Tracer} for m, by in content["scores"].items()}
         sweep = {t: [LesionCounts(**each) for each in content["sweep"][t.value]] for t in Tracer}
-        return CaseScores(scores, sweep, list(content["fallbacks"]))
+        removals = {m: [Removal(**each) for each in every] for m, every in content["removals"].items()}
+        return CaseScores(scores, sweep, removals, list(content["fallbacks"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there, cut off, or of another version: scored anew
 

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deeppsma.answer import answer, check_members, identity
+from deeppsma.answer import Answer, answer, check_members, identity
 from deeppsma.cohort import LabelledCase
 from deeppsma.companions import Companions
 from deeppsma.errors import ConfigurationError
 from deeppsma.evidence import RunLog, gather
 from deeppsma.experiments.froc import CUTOFFS
+from deeppsma.experiments.removals import Removal, find_removals
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.metrics import LesionCounts, Scores, count_lesions
 from deeppsma.recipe import Recipe
 from deeppsma.scoring import Reference, read_references, score_masks
 from deeppsma.segment import on_full_grid, read_beside, read_spaces
+from deeppsma.spaces import Space
 from deeppsma.tracer import Tracer
 from deeppsma.trivial import trivial_answer
 from deeppsma.weights import Member
@@ -58,12 +60,15 @@ class CaseScores:
         bladder), then tracer.
     sweep
         By tracer: lesions at each cutoff of `CUTOFFS`, of the swept method.
+    removals
+        By method that refines: FDG lesions that it took away.
     fallbacks
         What did not go as planned, a line each.
     """
 
     scores: Mapping[str, Mapping[Tracer, Scores]]
     sweep: Mapping[Tracer, Sequence[LesionCounts]]
+    removals: Mapping[str, list[Removal]] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
 
 
@@ -98,22 +103,32 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     grids, spaces = read_spaces(case, log)
     companions = read_beside(case, [method.recipe for method in methods], members, log) if spaces else Companions()
     # All answers of a space are needed if any recipe fuses them.
-    fusion = "bothways" if any(method.recipe.fusion == "bothways" for method in methods) else "single"
+    fusion = next((m.recipe.fusion for m in methods if m.recipe.fusion != "single"), "single")
     evidence = gather(case, spaces, companions, members, fusion, overlaps.pop(), device, log=log)
     references = read_references(labelled)
     scores = {TRIVIAL: score_masks(_trivial(labelled, references, grids), references)}
     sweep: dict[Tracer, list[LesionCounts]] = {}
+    removals: dict[str, list[Removal]] = {}
+
+    def whole(found: Answer) -> dict[Tracer, Volume]:
+        return {t: on_full_grid(spaces.get(t), found.masks.get(t), grids[t]) for t in Tracer}
+
     for method in methods:
-
-        def masks_of(recipe: Recipe, method: Method = method) -> dict[Tracer, Volume]:
-            found = answer(recipe, evidence, method.members, log).masks
-            return {t: on_full_grid(spaces.get(t), found.get(t), grids[t]) for t in Tracer}
-
-        scores[method.name] = score_masks(masks_of(method.recipe), references)
+        found = answer(method.recipe, evidence, method.members, log)
+        scores[method.name] = score_masks(whole(found), references)
+        if method.recipe.refinement:
+            removals[method.name] = _removals(found, references[Tracer.FDG], spaces.get(Tracer.FDG))
         if method.name == swept:
-            each = [masks_of(replace(method.recipe, cutoffs=dict.fromkeys(Tracer, c))) for c in CUTOFFS]
+            recipes = [replace(method.recipe, cutoffs=dict.fromkeys(Tracer, cutoff)) for cutoff in CUTOFFS]
+            each = [whole(answer(recipe, evidence, method.members, log)) for recipe in recipes]
             sweep = {t: [count_lesions(masks[t].voxels > 0, references[t].truth) for masks in each] for t in Tracer}
-    return CaseScores(scores, sweep, log.fallbacks)
+    return CaseScores(scores, sweep, removals, log.fallbacks)
+
+
+def _removals(found: Answer, reference: Reference, space: Space | None) -> list[Removal]:
+    if space is None:
+        return []
+    return find_removals(found, reference.truth[space.box.slices], space.geometry.voxel_volume_ml)
 
 
 def _members(methods: Sequence[Method]) -> list[Member]:

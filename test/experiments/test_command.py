@@ -131,6 +131,23 @@ def test_tables_froc_and_scores_are_written(cohort, tmp_path, tiny_weights, caps
     assert scored == ["train_0001", "train_0002"]
 
 
+def test_what_refinement_takes_away_is_listed(cohort, tmp_path, tiny_weights, capsys):
+    strict = load_model("published").as_dict() | {"intercept": -100.0, "keep_above_ml": 1000.0}
+    (tmp_path / "strict.json").write_text(json.dumps(strict))
+    recipe = f'members = ["*"]\nfusion = "single"\nrefinement = "{tmp_path}/strict.json"\n'
+    (tmp_path / "refined.toml").write_text(recipe)
+    arguments = ["experiments", str(cohort), str(tmp_path / "out"), "--weights", str(tiny_weights), "--device", "cpu"]
+    arguments += ["--recipes", "single", str(tmp_path / "refined.toml")]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    rows = (tmp_path / "out/removals.csv").read_text().splitlines()[1:]
+    assert rows
+    assert all(row.startswith("refined.toml,train_000") for row in rows)
+    assert f"| refined.toml | {len(rows)} |" in out
+    assert main(arguments) == 0  # from the scores that are kept
+    assert capsys.readouterr().out == out
+
+
 def test_synthetic_patients_are_called_so(cohort, tmp_path, tiny_weights, monkeypatch):
     for case in cohort.iterdir():
         (case / "patient.json").write_text("{}")
