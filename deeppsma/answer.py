@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,8 @@ def identity(recipe: Recipe, members: Sequence[Member]) -> dict[str, Any]:
     what = {key: value for key, value in recipe.as_dict().items() if key not in ("name", "summary", "source")}
     if recipe.refinement:
         what["refinement"] = load_model(recipe.refinement).as_dict()
-    return {"recipe": what, "sha256": [member.sha256 for member in members]}
+    networks = [{key: value for key, value in asdict(m.network).items() if key != "summary"} for m in members]
+    return {"recipe": what, "sha256": [member.sha256 for member in members], "networks": networks}
 
 
 def answer(recipe: Recipe, evidence: Evidence, members: Sequence[Member], log: RunLog) -> Answer:

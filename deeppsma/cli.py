@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeppsma._version import __version__
+from deeppsma.cli_options import add_device, add_jobs, add_weights
 from deeppsma.cli_research import add_research
 from deeppsma.job import Job, guarded, run_job
 from deeppsma.recipe import DEFAULT_RECIPE
@@ -56,10 +57,8 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("case", type=Path, metavar="CASE", help="platform input folder, or train_XXXX of the data set")
     command.add_argument("out", type=Path, metavar="OUT", help="result folder; an earlier result there is replaced")
     command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"see 'deeppsma recipes' (default {DEFAULT_RECIPE})")
-    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
-    command.add_argument(
-        "--weights", type=Path, metavar="DIR", help="members here, or nnU-Net models, come before the shipped ones"
-    )
+    add_device(command)
+    add_weights(command)
     command.add_argument("--picture", action="store_true", help="also write overview.png: projections with the masks")
     command.set_defaults(run=_segment)
 
@@ -88,7 +87,7 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument(
         "--layout", choices=layouts, default="platform", help="as the platform's or the data set's folders"
     )
-    command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    add_jobs(command)
     command.add_argument(
         "--ct",
         choices=("full", "pet", "none"),
@@ -117,11 +116,12 @@ def _phantom(options: argparse.Namespace) -> None:
 
 def _add_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("recipes", help="list recipes and weights", description="Lists recipes and weights.")
-    command.add_argument("--weights", type=Path, metavar="DIR", help="also look for members here")
+    add_weights(command)
     command.set_defaults(run=_recipes)
 
 
 def _recipes(options: argparse.Namespace) -> None:
+    from deeppsma.errors import DeepPsmaError
     from deeppsma.recipe import all_recipes
     from deeppsma.store import WeightsStore
 
@@ -131,8 +131,12 @@ def _recipes(options: argparse.Namespace) -> None:
         print(f"{recipe.name}{default}\n  {recipe.summary}\n  members {', '.join(recipe.members)}; {recipe.source}")
     print("\nweights")
     for name in store.names():
-        member = store.member(name)
-        print(f"  {name}: {member.network.summary}; trained on {member.trained_on}; {member.folder}")
+        try:
+            member = store.member(name)
+        except DeepPsmaError as error:  # the others are still worth a line
+            print(f"  {name}: cannot be used: {error}")
+        else:
+            print(f"  {name}: {member.network.summary}; trained on {member.trained_on}; {member.folder}")
 
 
 def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from deeppsma.cli_options import add_device, add_jobs, add_weights
 from deeppsma.recipe import CDS_RECIPES, DEFAULT_RECIPE
 
 
@@ -26,7 +27,7 @@ def _add_survey(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "figure, real, ours, ratio. Figures of organs and lesions need the cards that 'deeppsma phantom' writes.",
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases, in either layout")
-    command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    add_jobs(command)
     command.add_argument("--picture", type=Path, metavar="PNG", help="also draw a page of the first ten patients")
     command.set_defaults(run=_survey)
 
@@ -150,7 +151,7 @@ def _add_training_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--steps", type=int, help="instead of the settings' own number")
     command.add_argument("--seed", type=int, default=0, help="of weights and patches (default 0)")
-    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    add_device(command)
     command.add_argument(
         "--from",
         dest="start",
@@ -209,13 +210,11 @@ def _add_experiments(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command.add_argument(
         "--recipes", nargs="+", default=CDS_RECIPES, metavar="R", help="default: all of the CDS report"
     )
-    command.add_argument(
-        "--weights", type=Path, metavar="DIR", help="members here, or nnU-Net models, come before the shipped ones"
-    )
+    add_weights(command)
     command.add_argument(
         "--crossval", type=Path, metavar="CV", help="OUT of 'deeppsma crossval': makes table 1, and is the ensemble"
     )
-    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    add_device(command)
     command.set_defaults(run=_experiments)
 
 
@@ -245,10 +244,8 @@ def _add_refinement(commands: argparse._SubParsersAction[argparse.ArgumentParser
     command.add_argument(
         "--keep-above-ml", type=float, default=7.0, metavar="ML", help="larger lesions stay anyway (default 7)"
     )
-    command.add_argument(
-        "--weights", type=Path, metavar="DIR", help="members here, or nnU-Net models, come before the shipped ones"
-    )
-    command.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto", help="auto: a GPU if one works")
+    add_weights(command)
+    add_device(command)
     command.add_argument("--describe", default="", metavar="TEXT", help="what the cohort is, for the model's file")
     command.add_argument("--picture", type=Path, metavar="PNG", help="also draw the calibration")
     command.set_defaults(run=_train_refinement)

@@ -15,7 +15,7 @@ from deeppsma.box import IndexZyx
 from deeppsma.case import Case
 from deeppsma.channels import Channel, build_channels
 from deeppsma.companions import Companions
-from deeppsma.compute import ComputePlan, cpu_plan, plan_compute
+from deeppsma.compute import ComputePlan, plan_compute
 from deeppsma.fusion import mean_logits, wanted_tracers
 from deeppsma.network import NetworkConfig
 from deeppsma.nnunet.model import ModelConfig, plan_model_prediction
@@ -142,7 +142,7 @@ def gather(
             with log.watch.stage("channels"):
                 if isinstance(config, ModelConfig):
                     make = partial(_model_job, config, space, case, companions, planned)
-                    job, plan = _resampled_on(plan, make, log)
+                    job = _resampled_on(plan.device, make, log)
                 else:
                     if config not in jobs:
                         jobs[config] = _job(config, space, case, companions, made, answers, overlap)
@@ -187,16 +187,22 @@ def _model_job(
     return plan_model_prediction(config, space, pet, study.threshold_suv, organs, ct, made, device)
 
 
-def _resampled_on(plan: ComputePlan, job: Callable[[str], Prediction], log: RunLog) -> tuple[Prediction, ComputePlan]:
-    """A job whose input is resampled on the plan's device, or on the CPU where its memory does not suffice."""
+def _resampled_on(device: str, job: Callable[[str], Prediction], log: RunLog) -> Prediction:
+    """A job whose input is resampled on a device, or on the CPU where its memory does not suffice.
+
+    Only the resampling steps down: it takes a whole grid, and a network a
+    window.
+    """
     try:
-        return job(plan.device), plan
-    except RuntimeError as error:
-        if plan.device == "cpu" or not out_of_memory(error):
+        return job(device)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
             raise
-    log.fallbacks.append(f"out of memory on {plan.device} while resampling: went on with the CPU")
-    give_back(plan.device)
-    return job("cpu"), cpu_plan()
+        if device == "cpu":
+            raise MemoryError("while a scan was resampled to the spacing of a model's plans") from None
+    log.fallbacks.append(f"out of memory on {device} while resampling: resampled on the CPU")
+    give_back(device)
+    return _resampled_on("cpu", job, log)
 
 
 def _make_deterministic() -> None:

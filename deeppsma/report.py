@@ -54,7 +54,14 @@ def describe_run(
         "fallbacks": list(fallbacks),
         "recipe": recipe.as_dict(),
         "members": [
-            {"name": m.name, "sha256": m.sha256, "trained_on": m.trained_on, "folder": str(m.folder)} for m in members
+            {
+                "name": m.name,
+                "what": m.network.summary,
+                "sha256": m.sha256,
+                "trained_on": m.trained_on,
+                "folder": str(m.folder),
+            }
+            for m in members
         ],
         "device": plan.description if plan is not None else "not needed: no voxel reaches its threshold",
         "windows": dict(windows),

@@ -21,11 +21,11 @@ from deeppsma.evidence import ProgressBar, RunLog, gather
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.recipe import Recipe
-from deeppsma.refinement import load_model
+from deeppsma.refinement import components_of, load_model
 from deeppsma.report import describe_run
 from deeppsma.spaces import Space, build_spaces
 from deeppsma.stopwatch import Stopwatch
-from deeppsma.store import WeightsStore
+from deeppsma.store import ALL_MEMBERS, WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.weights import Member
 
@@ -83,8 +83,10 @@ def segment(
     """
     log = RunLog(watch or Stopwatch())
     with log.watch.stage("read weights"):
-        members = store.choose(recipe.members)
+        members = store.choose(recipe.members, recipe.average)
         check_members(recipe, members)
+    if recipe.members == (ALL_MEMBERS,) and (left := store.passed_over(members)):
+        log.fallbacks.append(f"not averaged, because recipe {recipe.name} cannot: {', '.join(left)}")
     _note_formats(case, members, log)
     grids, spaces = read_spaces(case, log)
     companions = read_beside(case, [recipe], members, log) if spaces else Companions()
@@ -151,15 +153,13 @@ def _findings(space: Space | None, mask: NDArray[np.bool_] | None, threshold_suv
     """Volume, components and SUV of a mask."""
     if space is None or mask is None or not mask.any():
         return {"threshold_suv": threshold_suv, "volume_ml": 0.0, "components": 0}
-    from scipy.ndimage import generate_binary_structure, label
-
     suv = space.pet[space.fixed][mask]
     around = Box.around_mask(mask) or Box.whole(space.geometry.shape_zyx)
-    _, components = label(mask[around.slices], generate_binary_structure(3, 2))
+    _, components = components_of(mask[around.slices])
     return {
         "threshold_suv": threshold_suv,
         "volume_ml": round(float(mask.sum()) * space.geometry.voxel_volume_ml, 3),
-        "components": int(components),
+        "components": components,
         "suv_max": round(float(suv.max()), 3),
         "suv_mean": round(float(suv.mean(dtype=np.float64)), 3),
     }

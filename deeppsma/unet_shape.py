@@ -67,6 +67,8 @@ class UNetShape:
             raise ValueError("channels, classes, features, kernels, strides and blocks must be whole numbers above 0")
         if any(n % 2 == 0 for each in self.kernels for n in each):
             raise ValueError("kernels must be odd")
+        if any(not isinstance(x, int | float) or not 0 <= x < 1 for x in (self.norm_eps, self.negative_slope)):
+            raise ValueError(f"norm_eps {self.norm_eps!r} and negative_slope {self.negative_slope!r} must be in [0, 1)")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> UNetShape:

@@ -2,20 +2,20 @@
 
 A member is a folder with ``manifest.json`` and ``weights.safetensors``. The
 manifest says which network the weights belong to, how they were trained and
-what their SHA-256 is. Nothing is ever unpickled.
+what their SHA-256 is. Nothing is ever unpickled. (A model folder of nnU-Net,
+used as it is, is `deeppsma.nnunet.adopt`'s.)
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.errors import WeightsError
-from deeppsma.jsonfile import read_json
+from deeppsma.jsonfile import read_json, write_json
 from deeppsma.network import NetworkConfig, build_network
 from deeppsma.nnunet.model import ModelConfig
 
@@ -95,24 +95,13 @@ class Member:
             content = path.read_bytes()
         except OSError as error:
             raise WeightsError(path, f"not readable ({error.strerror})", remedy) from None
-        check_sha256(hashlib.sha256(content).hexdigest(), self.sha256, path)
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise WeightsError(path, f"SHA-256 {found[:12]}..., the manifest says {self.sha256[:12]}...", remedy)
         try:
             return load(content), path
         except (SafetensorError, ValueError) as error:
             raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
-
-
-def check_sha256(found: str, stated: str, path: Path) -> None:
-    """Refuse a file that is not the one it was said to be.
-
-    Raises
-    ------
-    WeightsError
-        If it is another.
-    """
-    if found != stated:
-        remedy = "copy the member's folder again, or train it again"
-        raise WeightsError(path, f"SHA-256 {found[:12]}..., the manifest says {stated[:12]}...", remedy)
 
 
 def _build(config: NetworkConfig | ModelConfig) -> torch.nn.Module:
@@ -183,5 +172,5 @@ def write_member(
         "sha256": sha256,
         "training": training,
     }
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / MANIFEST_NAME, manifest)
     return Member(folder.name, folder, network, sha256, training)

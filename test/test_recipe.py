@@ -91,4 +91,4 @@ def test_the_second_reports_recipe():
 
 @pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
 def test_every_recipe_finds_its_members_in_a_fresh_clone(recipe):
-    check_members(recipe, WeightsStore.default().choose(recipe.members))
+    check_members(recipe, WeightsStore.default().choose(recipe.members, recipe.average))

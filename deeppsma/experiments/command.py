@@ -96,7 +96,7 @@ def _methods(request: ExperimentsRequest, crossval: Crossval | None) -> list[Met
         if crossval is not None and name == "ensemble":
             members: Sequence[Member] = list(crossval.members.values())
         else:
-            members = store.choose(recipe.members)
+            members = store.choose(recipe.members, recipe.average)
         methods.append(Method(recipe.name, recipe, tuple(members)))
     if len({method.name for method in methods}) != len(methods):
         raise ConfigurationError("--recipes", "two files of one name", "rename one of them")

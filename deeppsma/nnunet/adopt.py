@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,16 @@ from deeppsma.nnunet.folder import CHECKPOINT, ModelFolder, read_model_folder
 from deeppsma.nnunet.model import ModelConfig
 from deeppsma.organs import ORGAN_CLASSES
 from deeppsma.tracer import Tracer
-from deeppsma.weights import Member, check_sha256
+from deeppsma.weights import Member
 
 if TYPE_CHECKING:
     import torch
 
-#: What models of this many channels are fed, where nobody says otherwise (PaIRe report, section 2.2).
-_USUAL = {2: ("ratio", "ct"), 10: ("ratio", "ct", *(f"organ-{name}" for name in ORGAN_CLASSES))}
 _DISEASE, _NORMAL = ("ttb", "disease", "tumor", "tumour", "lesion"), ("normal", "norm", "physiological")
 _BY_IMPORT = "'deeppsma weights import'"
+#: What a channel of PET is called; nnU-Net's own names of normalisations among them, as the organisers have it.
+_PET = re.compile(r"pet|suv|nonorm", re.IGNORECASE)
+_CT = re.compile(r"(?<![a-z])ct(?![a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,25 +37,31 @@ class ModelMember(Member):
     network: ModelConfig
 
     def _read_state(self) -> tuple[Mapping[str, torch.Tensor], Path]:
-        check_sha256(_sha256(self.folder, self.network.folds), self.sha256, self.folder)
+        if _sha256(self.folder, self.network.folds) != self.sha256:
+            raise WeightsError(self.folder, "changed while it was in use", "run again when nothing is written there")
         return model_state(read_model_folder(self.folder, self.network.folds)), self.folder
 
 
 def find_models(folder: Path) -> dict[str, Path]:
     """Model folders in a folder: a results folder, a data set's in it, or the model's own.
 
+    Any folder with plans and folds counts, whole or not: one that cannot be
+    used is refused when it is read, not passed over.
+
     Returns
     -------
     dict
         By name: the path from ``folder``, or the model's own name.
     """
-    found = {}
-    for pattern in ("plans.json", "*/plans.json", "*/*/plans.json"):
-        for path in sorted(folder.glob(pattern)):
-            if (path.parent / "dataset.json").is_file():
-                name = path.parent.relative_to(folder).as_posix()
-                found[folder.resolve().name if name == "." else name] = path.parent
-    return found
+    if _is_model(folder):
+        return {folder.resolve().name: folder}
+    places = (path.parent for pattern in ("*/plans.json", "*/*/plans.json") for path in sorted(folder.glob(pattern)))
+    return {place.relative_to(folder).as_posix(): place for place in places if _is_model(place)}
+
+
+def _is_model(folder: Path) -> bool:
+    # nnU-Net copies plans and data set beside results of other kinds, too; those have no folds.
+    return (folder / "plans.json").is_file() and any(path.is_dir() for path in folder.glob("fold_*"))
 
 
 def adopt_model(name: str, folder: Path) -> Member:
@@ -68,13 +76,21 @@ def adopt_model(name: str, folder: Path) -> Member:
         is fed: then it must be imported.
     """
     model = read_model_folder(folder)
-    said = [tracer for tracer in Tracer if tracer in f"{model.dataset_name} {name}".lower()]
-    if len(said) != 1:
-        remedy = f"name the tracer in the folder's name, or make a member of it with {_BY_IMPORT} --tracer"
-        raise ConfigurationError(folder, "a model that may see PSMA or FDG scans", remedy)
-    config = model_config(model, said[0], folder)
+    tracer = _tracer_of(name) or _tracer_of(model.dataset_name)
+    if tracer is None:
+        found = f"neither its name, {name}, nor its data set's, {model.dataset_name!r}, says PSMA or FDG alone"
+        remedy = f"make a member of it with {_BY_IMPORT} --tracer, or leave it out"
+        raise ConfigurationError(folder, found, remedy)
+    config = model_config(model, tracer, folder)
     training = {"data": f"unknown data; an nnU-Net model folder, {model.dataset_name or name}"}
     return ModelMember(name, folder, config, _sha256(folder, config.folds), training)
+
+
+def _tracer_of(name: str) -> Tracer | None:
+    """The tracer that a name says; the challenge's own name says none."""
+    rest = re.sub(r"deep[-_ ]?psma", "", name.lower())
+    said = [tracer for tracer in Tracer if tracer in rest]
+    return said[0] if len(said) == 1 else None
 
 
 def model_config(
@@ -91,8 +107,8 @@ def model_config(
     source
         The folder, for messages.
     channels
-        Kinds of `deeppsma.network.CHANNEL_KINDS`; none for the usual ones of
-        two or ten channels, the second called CT.
+        Kinds of `deeppsma.network.CHANNEL_KINDS`; none for what the model's
+        own names say without doubt, see `usual_channels`.
     mirrored
         See `ModelConfig`.
 
@@ -103,10 +119,7 @@ def model_config(
     WeightsError
         If no class is disease, or the channels do not fit.
     """
-    names = [name.lower() for name in model.channel_names]
-    # Only what is called so is taken for PET and CT without being told.
-    usual = len(names) > 1 and "ct" in names[1] and "ct" not in names[0].replace("pet/ct", "")
-    fed = tuple(channels) or (_USUAL.get(len(names), ()) if usual else ())
+    fed = tuple(channels) or usual_channels(model.channel_names)
     if not fed:
         found = f"the model is fed {', '.join(model.channel_names)}"
         remedy = f"name a kind for each with {_BY_IMPORT} --channels: ratio, ct, organ-spleen, sdf-spleen, ..."
@@ -128,6 +141,31 @@ def model_config(
         )
     except ValueError as error:
         raise WeightsError(source, str(error), "give a model of this challenge, or other --channels") from None
+
+
+def usual_channels(names: Sequence[str]) -> tuple[str, ...]:
+    """Kinds of channels by their names: PET over threshold, CT, then classes of organs as masks or distances.
+
+    Parameters
+    ----------
+    names
+        In the model's order.
+
+    Returns
+    -------
+    tuple of str
+        Empty if a name leaves a doubt.
+    """
+    if len(names) < 2 or not _PET.search(names[0]) or not _CT.search(names[1]) or _PET.search(names[1]):
+        return ()
+    kinds = ["ratio", "ct"]
+    for name in names[2:]:
+        organs = [organ for organ in ORGAN_CLASSES if re.search(rf"(?<![a-z]){organ.rstrip('s')}", name.lower())]
+        if len(organs) != 1:
+            return ()
+        distance = re.search(r"sdf|distance", name, re.IGNORECASE)
+        kinds.append(f"{'sdf' if distance else 'organ'}-{organs[0]}")
+    return tuple(kinds)
 
 
 def model_state(model: ModelFolder) -> dict[str, torch.Tensor]:

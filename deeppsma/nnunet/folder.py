@@ -69,25 +69,47 @@ def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str =
         if not (folder / name).is_file():
             raise WeightsError(folder, f"no {name} there", _REMEDY)
     plans, dataset = (read_json(folder / name, _REMEDY, WeightsError) for name in ("plans.json", "dataset.json"))
-    chosen = list(folds) or sorted(path.parent.name[5:] for path in folder.glob(f"fold_*/{checkpoint}"))
-    if not chosen:
+    channel_names, labels = _said(dataset, folder / "dataset.json")
+    chosen = list(folds) or _folds_in(folder, checkpoint)
+    plan: Plan | None = None
+    kept = {}
+    for fold in chosen:
+        path = folder / f"fold_{fold}" / checkpoint
+        content = read_checkpoint(path)  # one at a time: an optimiser's state is twice as large as the weights
+        try:
+            if plan is None:
+                mirrors = tuple(int(axis) for axis in content.get("inference_allowed_mirroring_axes") or ())
+                plan = read_plan(plans, dataset, content["init_args"]["configuration"], mirrors)
+            state = content["network_weights"]
+        except (ValueError, OverflowError) as error:
+            raise WeightsError(folder / "plans.json", str(error), "give a model that this package knows") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise WeightsError(folder, f"no nnU-Net model ({error!r})", _REMEDY) from None
+        kept[fold] = _fitting(state, plan, path)
+    if plan is None:
         raise WeightsError(folder, f"no fold_*/{checkpoint} there", _REMEDY)
-    contents = {fold: read_checkpoint(folder / f"fold_{fold}" / checkpoint) for fold in chosen}
-    first = contents[chosen[0]]
+    return ModelFolder(plan, channel_names, labels, str(plans.get("dataset_name", "")), kept)
+
+
+def _folds_in(folder: Path, checkpoint: str) -> list[str]:
+    """Every fold; one that has no checkpoint is not passed over."""
+    places = sorted(path for path in folder.glob("fold_*") if path.is_dir())
+    for place in places:
+        if not (place / checkpoint).is_file():
+            remedy = "finish its training, or import the folds that are finished, with --folds"
+            raise WeightsError(place, f"no {checkpoint} there", remedy)
+    return [place.name.removeprefix("fold_") for place in places]
+
+
+def _said(dataset: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Names of the channels in their order, and labels, as a data set has them."""
     try:
-        configuration = first["init_args"]["configuration"]
-        mirrors = tuple(int(axis) for axis in first.get("inference_allowed_mirroring_axes") or ())
-        weights = {fold: content["network_weights"] for fold, content in contents.items()}
-        plan = read_plan(plans, dataset, configuration, mirrors)
         names = dataset.get("channel_names") or dataset["modality"]
-        labels = {str(name): int(value) for name, value in dataset["labels"].items()}
         ordered = tuple(str(names[key]) for key in sorted(names, key=int))
-    except ValueError as error:
-        raise WeightsError(folder / "plans.json", str(error), "give a model that this package knows") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(folder, f"no nnU-Net model ({error!r})", _REMEDY) from None
-    kept = {fold: _fitting(state, plan, folder / f"fold_{fold}" / checkpoint) for fold, state in weights.items()}
-    return ModelFolder(plan, ordered, labels, str(plans.get("dataset_name", "")), kept)
+        return ordered, {str(name): value for name, value in dataset["labels"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        found = f"no channel_names and labels as nnU-Net v2 has them ({error!r})"
+        raise WeightsError(path, found, "give the dataset.json of this very training") from None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

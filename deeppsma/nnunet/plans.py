@@ -8,6 +8,7 @@ ignored. Axes are those of SimpleITK's arrays, z, y, x, unless a name says
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,8 @@ class Normalisation:
     def __post_init__(self) -> None:
         if self.scheme not in NORMALISATIONS:
             raise ValueError(f"unknown normalisation {self.scheme!r}; known are {', '.join(NORMALISATIONS)}")
-        if not self.low <= self.high or self.std < 0:
+        numbers = (self.mean, self.std, self.low, self.high)
+        if not all(math.isfinite(value) for value in numbers) or not self.low <= self.high or self.std < 0:
             raise ValueError(f"impossible intensity properties of {self.scheme}")
 
 
@@ -63,6 +65,8 @@ class Resampling:
     def __post_init__(self) -> None:
         if self.order not in range(6) or self.order_z not in range(6):
             raise ValueError(f"spline orders must be 0 to 5, not {self.order} and {self.order_z}")
+        if self.separate_z not in (None, True, False):
+            raise ValueError(f"force_separate_z must be true, false or null, not {self.separate_z!r}")
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,7 @@ def read_plan(
         settings = _inherited(plans["configurations"], configuration)
         if settings.get("previous_stage"):
             raise ValueError("a cascade's second stage, which needs another model's answer")
-        names = dataset["channel_names"] if "channel_names" in dataset else dataset["modality"]
+        names = dataset.get("channel_names") or dataset["modality"]
         shape = _shape(settings, len(names), _classes(dataset["labels"]))
         if settings.get("preprocessor_name", "DefaultPreprocessor") != "DefaultPreprocessor":
             raise ValueError(f"preprocessor {settings['preprocessor_name']!r}; only the default one is known")
@@ -187,7 +191,7 @@ def _inherited(configurations: Mapping[str, Any], name: str, below: tuple[str, .
 def _classes(labels: Mapping[str, Any]) -> int:
     values = list(labels.values())
     if any(not isinstance(value, int) for value in values):
-        raise ValueError("labels that are regions; give a model whose classes exclude each other")
+        raise ValueError(f"labels {dict(labels)}; they must be numbers, one for each class, and no regions")
     if "ignore" in labels:
         values.remove(labels["ignore"])
     if sorted(values) != list(range(len(values))) or len(values) < 2:
@@ -197,7 +201,7 @@ def _classes(labels: Mapping[str, Any]) -> int:
 
 def _shape(settings: Mapping[str, Any], channels: int, classes: int) -> UNetShape:
     if len(settings["patch_size"]) != 3:
-        raise ValueError("a 2-D configuration; give a 3-D one")
+        raise ValueError("a 2-D configuration; only 3-D ones are known")
     if "architecture" not in settings:  # plans of nnU-Net before 2.4
         kind = settings["UNet_class_name"]
         stages = len(settings["n_conv_per_stage_encoder"])

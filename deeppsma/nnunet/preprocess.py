@@ -168,6 +168,8 @@ def normalised(image: NDArray[np.float32], inside: NDArray[np.bool_] | None, how
         return image
     where = inside if how.inside_only else np.ones(image.shape, dtype=bool)
     values = image[where]
+    if not len(values):
+        return image
     image[where] = (values - values.mean()) / max(values.std(), np.float32(_TINY))
     return image
 

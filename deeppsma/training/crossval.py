@@ -179,7 +179,7 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     """Scores of the held-out cases, kept beside the member that they are of."""
     store, recipe = WeightsStore((place,)), load_recipe(request.recipe)
     of = {
-        **identity(recipe, store.choose(recipe.members)),
+        **identity(recipe, store.choose(recipe.members, recipe.average)),
         "cases": {folder.name: fingerprint(folder) for folder in held_out},
     }
     of = json.loads(json.dumps(of))  # as it will be read back

@@ -1,6 +1,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -207,6 +208,15 @@ def test_another_refinement_is_another_method(tmp_path, tiny_weights):
     before = method.identity
     model.write_text(json.dumps(load_model("published").as_dict() | {"psma": 1.0}))
     assert method.identity != before
+
+
+def test_the_same_weights_otherwise_fed_are_another_method(tiny_weights):
+    recipe = Recipe("r", ("cds-compact",), "single")
+    member = WeightsStore((tiny_weights,)).member("cds-compact")
+    other = replace(member, network=replace(member.network, working_spacing_mm=9.0))
+    assert Method("r", recipe, (member,)).identity != Method("r", recipe, (other,)).identity
+    renamed = replace(member, network=replace(member.network, summary="another"))
+    assert Method("r", recipe, (member,)).identity == Method("r", recipe, (renamed,)).identity
 
 
 def test_bad_requests_are_one_line(cohort, tmp_path, capsys):

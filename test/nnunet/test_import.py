@@ -187,7 +187,7 @@ def test_a_bad_folder_is_one_line_and_nothing_is_written(tmp_path, capsys, kind)
     ("arguments", "said"),
     [
         ([], "name psma or fdg"),
-        (["--tracer", "fdg"], "the model is fed PET, CT, bones"),
+        (["--tracer", "fdg"], "the model is fed PET, CT, heart"),
         (["--tracer", "fdg", "--channels", "ct", "ratio", "organs"], "normalise as a CT"),
         (["--tracer", "fdg", "--channels", "ratio", "ct"], "2 channels named, and the model has 3"),
         (["--tracer", "fdg", "--channels", "ratio", "ct", "heart"], "unknown channels"),
@@ -195,7 +195,7 @@ def test_a_bad_folder_is_one_line_and_nothing_is_written(tmp_path, capsys, kind)
     ],
 )
 def test_what_must_be_said_is_asked_for(tmp_path, capsys, arguments, said):
-    folder = write_model(tmp_path / "model")
+    folder = write_model(tmp_path / "model", channels={"0": "PET", "1": "CT", "2": "heart"})
     assert run(folder, tmp_path / "out", *arguments) != 0
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

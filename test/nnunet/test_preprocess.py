@@ -154,6 +154,8 @@ def test_nothing_anywhere_is_not_cropped():
     empty = prepare([("a", lambda: np.zeros((4, 4, 4)))], (2.0, 2.0, 2.0), a_plan("ZScoreNormalization"))
     assert empty.box == Box.whole((4, 4, 4))
     assert not empty.channels[0].any()
+    plan = a_plan("ZScoreNormalization", inside_only=True)
+    assert not prepare([("a", lambda: np.zeros((4, 4, 4)))], (2.0, 2.0, 2.0), plan).channels[0].any()
 
 
 def test_as_many_channels_as_the_plan_has():
