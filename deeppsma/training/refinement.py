@@ -17,7 +17,7 @@ from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.images import Volume
 from deeppsma.jsonfile import write_json
 from deeppsma.recipe import DEFAULT_RECIPE, Recipe, load_recipe
-from deeppsma.refinement import Lesion, RefinementModel, Scene, find_lesions
+from deeppsma.refinement import Lesion, RefinementModel, Scene, find_lesions, load_model
 from deeppsma.segment import segment
 from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
@@ -68,6 +68,9 @@ class Fit:
     sensitivity, specificity
         Shares of the lesions with disease that stay, and of those without
         that go.
+    auc
+        Area under the ROC curve: how well scores order lesions, wherever the
+        cutoff lies.
     scores, disease
         By lesion: the score of the model that has not seen its patient, and
         the truth.
@@ -76,6 +79,7 @@ class Fit:
     model: RefinementModel
     sensitivity: float
     specificity: float
+    auc: float
     scores: NDArray[np.float64]
     disease: NDArray[np.bool_]
 
@@ -87,6 +91,7 @@ class Fit:
             "with_disease": int(self.disease.sum()),
             "sensitivity": round(self.sensitivity, 4),
             "specificity": round(self.specificity, 4),
+            "auc": round(self.auc, 4),
         }
 
 
@@ -123,7 +128,8 @@ def run_refinement(request: RefinementRequest) -> str:
     write_json(request.out, content)
     if request.picture is not None:
         draw_calibration(kept, request.picture)
-    return _table(fits, chosen)
+    published = replace(load_model("published"), keep_above_ml=template.keep_above_ml)  # the same lesions are open
+    return _table(fits, chosen, judge(found[published.match, published.radius_mm], published))
 
 
 def fit(findings: Sequence[Finding], template: RefinementModel) -> Fit:
@@ -143,8 +149,7 @@ def fit(findings: Sequence[Finding], template: RefinementModel) -> Fit:
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    # The rules keep the others, whatever their score.
-    open_ones = [f for f in findings if f.lesion.labels and f.lesion.volume_ml <= template.keep_above_ml]
+    open_ones = _open(findings, template)
     disease = np.array([f.disease for f in open_ones], dtype=bool)
     patients = np.array([f.case for f in open_ones])
     spread = min(len(set(patients[disease])), len(set(patients[~disease])))
@@ -158,8 +163,35 @@ def fit(findings: Sequence[Finding], template: RefinementModel) -> Fit:
     whole = _regression().fit(features, disease)
     psma, log_volume, suv_max = (float(value) for value in whole.coef_[0])
     model = replace(template, intercept=float(whole.intercept_[0]), psma=psma, log_volume=log_volume, suv_max=suv_max)
-    stays = scores >= template.cutoff
-    return Fit(model, float(stays[disease].mean()), float((~stays)[~disease].mean()), scores, disease)
+    return _judged(model, scores, disease)
+
+
+def judge(findings: Sequence[Finding], model: RefinementModel) -> Fit:
+    """What a model that was fitted elsewhere says of the lesions that its rules leave to it.
+
+    Parameters
+    ----------
+    findings
+        As for `fit`, both kinds among them.
+    model
+        Such as the published one.
+    """
+    open_ones = _open(findings, model)
+    scores = np.array([model.score(each.lesion) for each in open_ones])
+    return _judged(model, scores, np.array([each.disease for each in open_ones], dtype=bool))
+
+
+def _open(findings: Sequence[Finding], model: RefinementModel) -> list[Finding]:
+    """Those that the rules do not keep whatever their score."""
+    return [f for f in findings if f.lesion.labels and f.lesion.volume_ml <= model.keep_above_ml]
+
+
+def _judged(model: RefinementModel, scores: NDArray[np.float64], disease: NDArray[np.bool_]) -> Fit:
+    from sklearn.metrics import roc_auc_score
+
+    stays = scores >= model.cutoff
+    auc = float(roc_auc_score(disease, scores))
+    return Fit(model, float(stays[disease].mean()), float((~stays)[~disease].mean()), auc, scores, disease)
 
 
 def draw_calibration(found: Fit, path: Path) -> None:
@@ -240,12 +272,21 @@ def _regression() -> LogisticRegression:
     return LogisticRegression(max_iter=10000)
 
 
-def _table(fits: dict[tuple[str, float], Fit], chosen: tuple[str, float]) -> str:
-    lines = ["| the same place | sensitivity | specificity | lesions | |", "| --- | ---: | ---: | ---: | --- |"]
+def _table(fits: dict[tuple[str, float], Fit], chosen: tuple[str, float], published: Fit) -> str:
+    lines = [
+        "| the same place | sensitivity | specificity | AUC | lesions | |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
+    ]
+
+    def row(place: str, each: Fit, mark: str) -> str:
+        figures = f"{each.sensitivity:.3f} | {each.specificity:.3f} | {each.auc:.3f}"
+        return f"| {place} | {figures} | {len(each.disease)} | {mark} |"
+
     for (match, radius_mm), each in fits.items():
         place = "organ of the same label" if match == "organ" else f"within {radius_mm:g} mm"
         mark = "written" if (match, radius_mm) == chosen else ""
-        lines.append(f"| {place} | {each.sensitivity:.3f} | {each.specificity:.3f} | {len(each.disease)} | {mark} |")
+        lines.append(row(place, each, mark))
+    lines.append(row("organ of the same label", published, "the published coefficients, not fitted"))
     model = asdict(fits[chosen].model)
     terms = ", ".join(f"{key} {model[key]:+.3f}" for key in ("intercept", "psma", "log_volume", "suv_max"))
     return "\n".join([*lines, "", f"coefficients: {terms}"])

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 
 from deeppsma.cli import main
 from deeppsma.errors import InputError
-from deeppsma.refinement import Lesion, load_model
+from deeppsma.refinement import Lesion, RefinementModel, load_model
 from deeppsma.training import refinement
-from deeppsma.training.refinement import Finding, draw_calibration, fit
+from deeppsma.training.refinement import Finding, draw_calibration, fit, judge
 from test.conftest import write_tiny_member
 from test.test_case import write_train_case
 
@@ -35,8 +35,23 @@ def test_a_known_model_is_found_again():
         assert getattr(found.model, name) == pytest.approx(getattr(PUBLISHED, name), rel=0.25), name
     assert 0.8 < found.sensitivity < 1
     assert 0.7 < found.specificity < 1
+    assert 0.85 < found.auc < 1
     assert found.figures["lesions"] == len(found.disease)
     assert found.model.match == "organ"
+
+
+def test_a_model_from_elsewhere_is_judged_by_hand():
+    """Scores rise with SUV alone; one of four goes wrongly, one stays wrongly."""
+    model = RefinementModel("organ", -5.0, 0.0, 0.0, 1.0)
+    suv_max = {1.0: False, 4.0: True, 6.0: False, 9.0: True}
+    lesions = [
+        Finding("a", Lesion(n, (5,), 1.0, suv, False, (0.0, 0.0, 0.0)), truth)
+        for n, (suv, truth) in enumerate(suv_max.items())
+    ]
+    large = Finding("a", Lesion(9, (5,), 8.0, 1.0, False, (0.0, 0.0, 0.0)), True)
+    found = judge([*lesions, large], model)
+    assert (found.sensitivity, found.specificity, found.auc) == (0.5, 0.5, 0.75)
+    assert len(found.disease) == 4  # the large one stays whatever its score
 
 
 def test_what_the_rules_keep_is_not_learnt_from():
@@ -92,6 +107,7 @@ def cohort(tmp_path):
 
 def test_a_cohort_gives_a_model_that_a_recipe_can_name(cohort, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(refinement, "fit", lambda found, template: fit(found + findings(200), template))
+    monkeypatch.setattr(refinement, "judge", lambda found, model: judge(found + findings(200), model))
     out = tmp_path / "models/mine.json"
     arguments = ["train-refinement", str(cohort), str(out), "--weights", str(tmp_path / "weights"), "--device", "cpu"]
     arguments += ["--match", "space", "--radius-mm", "12", "--describe", "a test", "--picture", str(tmp_path / "c.png")]
@@ -100,6 +116,7 @@ def test_a_cohort_gives_a_model_that_a_recipe_can_name(cohort, tmp_path, capsys,
     assert "| organ of the same label |" in said
     assert "| within 12 mm |" in said
     assert said.count("written") == 1
+    assert said.count("the published coefficients, not fitted") == 1
     assert (tmp_path / "c.png").exists()
     model = load_model(str(out))
     assert (model.match, model.radius_mm, model.trained_on) == ("space", 12.0, "a test")
