@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 _DISEASE, _NORMAL = ("ttb", "disease", "tumor", "tumour", "lesion"), ("normal", "norm", "physiological")
 _BY_IMPORT = "'deeppsma weights import'"
-#: What a channel of PET is called; nnU-Net's own names of normalisations among them, as the organisers have it.
-_PET = re.compile(r"pet|suv|nonorm", re.IGNORECASE)
+#: What a channel of PET over threshold is called (plain SUV is another thing); nnU-Net's own names of
+#: normalisations among them, as the organisers have it.
+_PET = re.compile(r"pet|ratio|nonorm", re.IGNORECASE)
 _CT = re.compile(r"(?<![a-z])ct(?![a-z])", re.IGNORECASE)
 
 

@@ -133,6 +133,7 @@ def test_a_model_that_does_not_say_what_it_is_fed(tmp_path):
         (["PET", "CT", "kidneys", "urinary_bladder"], "ratio ct organ-kidney organ-bladder"),
         (["PET", "PET attenuation-corrected"], ""),
         (["PET", "PET/CT"], ""),
+        (["SUV", "CT"], ""),
         (["MR", "CT"], ""),
         (["CT", "PET"], ""),
         (["PET", "CT", "MR"], ""),
