@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -20,9 +21,10 @@ from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.weights import NOTICE
 
-#: What a shell reports for a process that ran out of memory.
+#: What a shell reports for a process that ran out of memory, was told to end, or wrote to a reader who had left.
 EXIT_OUT_OF_MEMORY = 137
 EXIT_TERMINATED = 143
+EXIT_PIPE = 141
 #: A file or folder that the operating system refuses.
 EXIT_FILES = 6
 
@@ -88,7 +90,7 @@ def guarded(work: Callable[[], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, terminate)
     try:
-        work()
+        return _piped(work)
     except DeepPsmaError as error:
         return _fail(str(error), error.exit_code)
     except MemoryError as error:
@@ -100,6 +102,15 @@ def guarded(work: Callable[[], None]) -> int:
     except OSError as error:
         where = error.filename or "a file"
         return _fail(f"{where}: {error.strerror or error}; check the path, and that this user may use it", EXIT_FILES)
+
+
+def _piped(work: Callable[[], None]) -> int:
+    try:
+        work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has seen enough ('| head')
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
     return 0
 
 

@@ -188,3 +188,12 @@ def test_masks_from_python_as_the_readme_says(platform_case, tiny_weights):
     mask = result.masks[Tracer.PSMA]
     assert mask.to_sitk().GetSize() == mask.voxels.shape[::-1]
     assert ImageFile(next((platform_case / "images/psma-pet-ga-68").iterdir())).geometry.same_grid(mask.geometry)
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "deeppsma", "recipes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before a line is written
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert not said
