@@ -15,7 +15,7 @@ from deeppsma.geometry import Geometry
 from deeppsma.images import ImageFile, Volume
 from deeppsma.jsonfile import read_json
 from deeppsma.organs import check_labels
-from deeppsma.rigid import RigidTransform, from_challenge, read_challenge_transform, read_tfm
+from deeppsma.rigid import RigidTransform, from_challenge, read_challenge_transform, read_tfm, to_other_session
 from deeppsma.tracer import Tracer
 
 #: Reconstructions leave small negative values; a whole SUV below zero is another unit or a broken file.
@@ -139,7 +139,7 @@ class Case:
 
     def transform(self, tracer: Tracer) -> RigidTransform:
         """Maps a world point of ``tracer``'s session to the other session."""
-        return self.fdg_to_psma if tracer is Tracer.FDG else self.fdg_to_psma.inverse()
+        return to_other_session(tracer, self.fdg_to_psma)
 
 
 def load_case(folder: Path | str) -> Case:

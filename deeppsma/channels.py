@@ -19,7 +19,7 @@ from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
 from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
 from deeppsma.resampling import resample, resample_labels
-from deeppsma.rigid import RigidTransform
+from deeppsma.rigid import RigidTransform, to_other_session
 from deeppsma.spaces import Space, pooled_maximum
 from deeppsma.tracer import Tracer
 
@@ -118,7 +118,7 @@ def build_channels(
     """
     block = config.block_zyx(space.geometry)
     working = space.geometry.coarsened(block)
-    to_moving = fdg_to_psma if space.fixed is Tracer.FDG else fdg_to_psma.inverse()
+    to_moving = to_other_session(space.fixed, fdg_to_psma)
     made = {} if made is None else made
     for name in config.channels:
         if (name, block) not in made:

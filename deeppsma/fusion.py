@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from deeppsma.images import Volume
 from deeppsma.prediction import Logits
 from deeppsma.resampling import resample
-from deeppsma.rigid import RigidTransform
+from deeppsma.rigid import RigidTransform, to_other_session
 from deeppsma.spaces import Space, mapped_indices
 from deeppsma.tracer import Tracer
 
@@ -129,7 +129,7 @@ def fuse(
     if fusion == "bothways" and tracer.other in spaces:
         other = spaces[tracer.other]
         found = Volume(_mask(other, tracer, logits[tracer.other], least).astype(np.float32), other.geometry)
-        mask |= resample(found, own.geometry, _to_other(tracer, fdg_to_psma)) > 0
+        mask |= resample(found, own.geometry, to_other_session(tracer, fdg_to_psma)) > 0
     return mask & own.hot
 
 
@@ -150,14 +150,10 @@ def _mean(
     values[other.needed[tracer]] = logits[tracer.other][tracer]
     out = np.array(logits[tracer][tracer], dtype=np.float32)
     start = 0
-    for index in mapped_indices(own.hot, own.geometry, other.geometry, _to_other(tracer, fdg_to_psma)):
+    for index in mapped_indices(own.hot, own.geometry, other.geometry, to_other_session(tracer, fdg_to_psma)):
         sum_known, share = (map_coordinates(each, index.T, order=1) for each in (values, known))
         here = out[start : start + len(index)]
         seen = share >= 0.5
         here[seen] = (here[seen] + sum_known[seen] / share[seen]) / 2
         start += len(index)
     return out
-
-
-def _to_other(tracer: Tracer, fdg_to_psma: RigidTransform) -> RigidTransform:
-    return fdg_to_psma if tracer is Tracer.FDG else fdg_to_psma.inverse()

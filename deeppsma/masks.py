@@ -15,6 +15,7 @@ import numpy as np
 
 from deeppsma.errors import OutputError
 from deeppsma.images import ImageFile, Volume, check_name, is_image, write_image
+from deeppsma.jsonfile import write_json
 from deeppsma.tracer import Tracer
 
 REPORT_NAME = "run_report.json"
@@ -92,7 +93,7 @@ def write_result(
             path.parent.mkdir(parents=True)
             write_image(mask, path)
             _check(path, mask)
-        (staging / REPORT_NAME).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(staging / REPORT_NAME, report)
         if picture is not None:
             (staging / PICTURE_NAME).write_bytes(picture)
         return _publish(staging, out)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deeppsma.errors import InputError
 from deeppsma.jsonfile import read_json
+from deeppsma.tracer import Tracer
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -148,6 +149,11 @@ def read_tfm(path: Path) -> RigidTransform:
         found = f"not a rigid ITK transform ({_last_line(error)})"
         raise InputError(path, found, "give an Euler3DTransform") from None
     return _checked(rotation, translation, centre, path)
+
+
+def to_other_session(tracer: Tracer, fdg_to_psma: RigidTransform) -> RigidTransform:
+    """Maps points of a tracer's session to the other session."""
+    return fdg_to_psma if tracer is Tracer.FDG else fdg_to_psma.inverse()
 
 
 def write_tfm(transform: RigidTransform, path: Path) -> None:

@@ -18,7 +18,7 @@ from deeppsma.box import Box, IndexZyx
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
 from deeppsma.resampling import resample
-from deeppsma.rigid import RigidTransform
+from deeppsma.rigid import RigidTransform, to_other_session
 from deeppsma.tracer import Tracer
 
 #: Voxels around the box of above-threshold voxels.
@@ -88,7 +88,7 @@ def build_spaces(
     spaces = {}
     for fixed in Tracer:
         moving = fixed.other
-        to_fixed = fdg_to_psma if fixed is Tracer.PSMA else fdg_to_psma.inverse()
+        to_fixed = to_other_session(moving, fdg_to_psma)
         full = pets[fixed].geometry
         own = Box.around_mask(hot[fixed])
         mapped: Box | None = None

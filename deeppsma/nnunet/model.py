@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -169,14 +169,12 @@ def _channels(
     config: ModelConfig, pet: Volume, threshold_suv: float, organs: Volume | None, ct: Volume | None
 ) -> list[tuple[str, MakeImage]]:
     """Images on the PET's grid by kind, made when they are asked for."""
-    labels: list[NDArray] = []
 
+    @cache
     def label_map() -> NDArray:
-        if not labels:
-            if organs is None:
-                raise ValueError(f"no {config.tracer.upper()} organ map")
-            labels.append(resample(organs, pet.geometry, labels=True))
-        return labels[0]
+        if organs is None:
+            raise ValueError(f"no {config.tracer.upper()} organ map")
+        return resample(organs, pet.geometry, labels=True)
 
     def image(kind: str) -> NDArray:
         if kind in ("pet", "ratio"):

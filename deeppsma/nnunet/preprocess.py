@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ def prepare(
     """
     if len(channels) != plan.shape.channels:
         raise ValueError(f"{len(channels)} channels for a network of {plan.shape.channels}")
-    images = [_once(make) for _, make in channels]
+    images = [cache(make) for _, make in channels]  # made when first asked for, and kept until used
     inside, box = _crop(images, plan)
     spacing = plan.spacing_of(spacing_zyx)
     target = plan.spacing_planned
@@ -174,28 +175,16 @@ def normalised(image: NDArray[np.float32], inside: NDArray[np.bool_] | None, how
     return image
 
 
-def _once(make: MakeImage) -> MakeImage:
-    """Makes an image when it is first asked for, and keeps it."""
-    kept: list[NDArray] = []
-
-    def image() -> NDArray:
-        if not kept:
-            kept.append(make())
-        return kept[0]
-
-    return image
-
-
 def _crop(channels: Sequence[MakeImage], plan: Plan) -> tuple[NDArray[np.bool_] | None, Box]:
     """Where any channel is not zero, holes filled, if it matters; and the box around that; on planned axes."""
     from scipy.ndimage import binary_fill_holes
 
-    inside: NDArray[np.bool_] | None = None
     matters = any(how.inside_only for how in plan.normalisations)
-    for channel in channels:
-        found = channel().transpose(plan.transpose) != 0
-        inside = found if inside is None else inside | found
-        if not matters and Box.around_mask(inside) == Box.whole(inside.shape):
+    inside = channels[0]().transpose(plan.transpose) != 0
+    whole = Box.whole(inside.shape)
+    for channel in channels[1:]:
+        if not matters and Box.around_mask(inside) == whole:
             break  # the rest cannot change the crop, and need not be made for it
-    box = (Box.around_mask(inside) if inside is not None else None) or Box.whole(found.shape)
+        inside = inside | (channel().transpose(plan.transpose) != 0)
+    box = Box.around_mask(inside) or whole
     return (binary_fill_holes(inside)[box.slices] if matters else None), box

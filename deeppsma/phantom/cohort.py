@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deeppsma.images import Volume, write_image
-from deeppsma.jsonfile import read_json
+from deeppsma.jsonfile import read_json, write_json
 from deeppsma.phantom.card import made_with
 from deeppsma.phantom.patient import Patient, draw_patient
 from deeppsma.phantom.session import PhantomOptions
@@ -105,7 +104,7 @@ def write_patient(patient: Patient, folder: Path, layout: str) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (_write_platform if layout == "platform" else _write_train)(patient, partial)
-    _write_json(partial / CARD_NAME, patient.card)
+    write_json(partial / CARD_NAME, patient.card)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -162,7 +161,7 @@ def _write_platform(patient: Patient, folder: Path) -> None:
             value = patient.sessions[socket.tracer].pet.threshold_suv
         if value is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write_json(target, value)
+            write_json(target, value)
         elif socket.tracer is not None and socket.kind in (volumes := _volumes(patient, socket.tracer)):
             target.mkdir(parents=True)
             write_image(volumes[socket.kind], target / f"{socket.slug}.mha")
@@ -170,7 +169,7 @@ def _write_platform(patient: Patient, folder: Path) -> None:
             continue  # a cohort without CT has no CT sockets
         interface = {"slug": socket.slug, "relative_path": socket.relative_path}
         listed.append({"file": None, "image": None, "value": None, "interface": interface})
-    _write_json(folder / "input" / "inputs.json", listed)
+    write_json(folder / "input" / "inputs.json", listed)
     for tracer in Tracer:
         write_image(_volumes(patient, tracer)["truth"], folder / "truth" / f"{tracer}.mha")
 
@@ -182,10 +181,6 @@ def _write_train(patient: Patient, folder: Path) -> None:
         for kind, volume in _volumes(patient, tracer).items():
             write_image(volume, folder / tracer.upper() / f"{names[kind]}.nii.gz")
         threshold = patient.sessions[tracer].pet.threshold_suv
-        _write_json(folder / tracer.upper() / "threshold.json", {"suv_threshold": threshold})
+        write_json(folder / tracer.upper() / "threshold.json", {"suv_threshold": threshold})
     write_tfm(patient.fdg_to_psma, folder / Tracer.FDG.upper() / "rigid.tfm")
     write_tfm(patient.fdg_to_psma.inverse(), folder / Tracer.PSMA.upper() / "rigid.tfm")
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

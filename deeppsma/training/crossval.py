@@ -167,7 +167,7 @@ def _check_request(request: CrossvalRequest, folders: Sequence[Path]) -> None:
     }
     path = train.out / REQUEST_NAME
     if not path.exists():
-        path.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
+        write_json(path, asked)
         return
     begun = read_json(path, "choose another folder")
     differs = [key for key, value in asked.items() if begun.get(key) != value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from deeppsma.errors import InputError
-from deeppsma.jsonfile import read_json
+from deeppsma.jsonfile import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Folds:
 
     def write(self, path: Path) -> None:
         """Keep the folds."""
-        path.write_text(json.dumps({"held_out": self.held_out}, indent=1) + "\n", encoding="utf-8")
+        write_json(path, {"held_out": self.held_out})
 
     @property
     def names(self) -> list[str]:
