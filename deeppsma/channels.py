@@ -2,7 +2,8 @@
 
 CDS report, section 2.2: PET divided by its threshold, minus one; organ labels
 divided by 117. PaIRe report, sections 2.2 and 2.3: PET divided by its
-threshold; CT; eight classes of organs, as masks or as soft distances.
+threshold; CT; eight classes of organs, as masks or as soft distances. Beyond
+both: uptake against what its organ typically takes up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.box import Box, IndexZyx
+from deeppsma.contrast import CONTRAST_LIMIT, organ_contrast
 from deeppsma.geometry import Geometry, VectorZyx
 from deeppsma.images import Volume
 from deeppsma.network import NetworkConfig
@@ -22,6 +24,7 @@ from deeppsma.resampling import resample, resample_labels
 from deeppsma.rigid import RigidTransform, to_other_session
 from deeppsma.spaces import Space, pooled_maximum
 from deeppsma.tracer import Tracer
+from deeppsma.windows import cut
 
 #: Beyond a CT lies air.
 AIR_HU = -1000
@@ -62,19 +65,16 @@ class Channels:
 
     def window(self, box: Box) -> NDArray[np.float32]:
         """Scaled values of a box, [channel, z, y, x]; outside the grid as raw zeros."""
-        inner = box.clipped(self.geometry.shape_zyx)
-        target = inner.relative_to(box)
-        out = np.empty((len(self.stack), *box.shape_zyx), dtype=np.float32)
+        out = cut([channel.voxels for channel in self.stack], box)
         for row, channel in zip(out, self.stack, strict=True):
-            row[:] = channel.offset
-            values = channel.voxels[inner.slices].astype(np.float32)
-            row[target.slices] = values * np.float32(channel.scale) + np.float32(channel.offset)
+            row[:] = row * np.float32(channel.scale) + np.float32(channel.offset)
         return out
 
 
 def outside_values(config: NetworkConfig) -> list[float]:
     """What each input channel holds outside the grid: no uptake, no organ, the CT's mean."""
-    return [-1.0 if name.endswith("_pet") else 0.0 for name in config.channels]
+    nothing = {"pet": -1.0, "contrast": -CONTRAST_LIMIT}
+    return [nothing.get(name.split("_", 1)[1], 0.0) for name in config.channels]
 
 
 def build_channels(
@@ -137,7 +137,13 @@ def build_channels(
                 if (labels, block) not in made:
                     found = resample_labels(organs[tracer], working, transform)
                     made[labels, block] = Channel(found, 1 / LABEL_MAX, 0.0)
-                if name != labels:
+                if name.endswith("_contrast"):
+                    suv = pooled_maximum(space.pet[tracer], block)
+                    contrast = organ_contrast(suv, made[labels, block].voxels, thresholds[tracer])
+                    # Raw zeros lie outside the grid: there, as in air, nothing is taken up.
+                    raised = (contrast + np.float32(CONTRAST_LIMIT)).astype(np.float16)
+                    made[name, block] = Channel(raised, 1.0, -CONTRAST_LIMIT)
+                elif name != labels:
                     made[name, block] = _organ_class(name, made[labels, block].voxels, working.spacing_zyx)
     return Channels(working, block, tuple(made[name, block] for name in config.channels))
 

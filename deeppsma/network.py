@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     import torch
 
 #: PET over threshold, less 1, and TotalSegmentator's labels (CDS); PET over threshold, CT, classes of organs as masks
-#: and as signed distances (PaIRe).
+#: and as signed distances (PaIRe); uptake against the organ's own (`deeppsma.contrast`).
 CHANNEL_KINDS = (
     "pet",
     "organs",
     "ratio",
     "ct",
+    "contrast",
     *(f"{what}-{name}" for what in ("organ", "sdf") for name in ORGAN_CLASSES),
 )
 ARCHITECTURES = ("dynunet", "plain", "resenc")
@@ -162,7 +163,8 @@ class NetworkConfig:
 
     def needs(self, what: str, tracer: Tracer) -> bool:
         """Whether a channel is made from a tracer's "organs" (or "organ classes", which cannot be missing) or "ct"."""
-        made_of = {"organs": ("organs", "organ-", "sdf-"), "organ classes": ("organ-", "sdf-"), "ct": ("ct",)}[what]
+        classes = ("organ-", "sdf-")
+        made_of = {"organs": ("organs", "contrast", *classes), "organ classes": classes, "ct": ("ct",)}[what]
         return any(name.startswith(tuple(f"{tracer}_{kind}" for kind in made_of)) for name in self.channels)
 
     @property

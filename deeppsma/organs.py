@@ -80,6 +80,34 @@ ORGAN_CLASSES = {
     "thyroid": (THYROID,),
 }
 
+#: Labels whose organs take up alike: pairs, rows, lobes, vessels, muscles. Any other label is a kind of its own.
+FAMILIES = (
+    (KIDNEY_RIGHT, KIDNEY_LEFT),
+    (ADRENAL_RIGHT, ADRENAL_LEFT),
+    tuple(range(LUNG_UPPER_LEFT, LUNG_LOWER_RIGHT + 1)),
+    (KIDNEY_CYST_LEFT, KIDNEY_CYST_RIGHT),
+    (SACRUM, *VERTEBRAE),
+    (AORTA, *range(PULMONARY_VEIN, ILIAC_VEIN_RIGHT + 1)),
+    (HUMERUS_LEFT, HUMERUS_RIGHT),
+    (SCAPULA_LEFT, SCAPULA_RIGHT),
+    (CLAVICLE_LEFT, CLAVICLE_RIGHT),
+    (FEMUR_LEFT, FEMUR_RIGHT),
+    (HIP_LEFT, HIP_RIGHT),
+    tuple(range(GLUTEUS_MAXIMUS_LEFT, ILIOPSOAS_RIGHT + 1)),
+    (*RIBS_LEFT, *RIBS_RIGHT),
+)
+
+
+def _family_of_label() -> NDArray[np.uint8]:
+    of_label = np.arange(LABEL_MAX + 1, dtype=np.uint8)
+    for family in FAMILIES:
+        of_label[list(family)] = family[0]
+    return of_label
+
+
+#: By label: the first label of its kind.
+FAMILY_OF_LABEL = _family_of_label()
+
 
 def check_labels(labels: NDArray, where: Path | str) -> None:
     """Refuse an organ map with anything but whole numbers from 0 to 117.

@@ -5,6 +5,7 @@ import pytest
 
 from deeppsma.box import Box
 from deeppsma.channels import build_channels, outside_values, soft_organ, standardised_ct
+from deeppsma.contrast import CONTRAST_LIMIT, organ_contrast
 from deeppsma.images import Volume
 from deeppsma.resampling import resample
 from deeppsma.spaces import build_spaces
@@ -50,6 +51,22 @@ def test_a_missing_organ_map_is_zeros(space_and_organs):
     space, organs = space_and_organs
     channels = build_channels(TINY_NETWORK, space, THRESHOLDS, organs | {Tracer.FDG: None}, TRANSFORM)
     assert not channels.window(Box.whole(space.geometry.shape_zyx))[1].any()
+
+
+def test_uptake_against_the_organ(space_and_organs):
+    space, organs = space_and_organs
+    config = replace(TINY_NETWORK, channels=("fdg_contrast", "psma_contrast"))
+    channels = build_channels(config, space, THRESHOLDS, organs, TRANSFORM)
+    _, psma = channels.window(Box.whole(space.geometry.shape_zyx))
+    labels = organs[Tracer.PSMA].voxels[space.box.slices]
+    assert psma == pytest.approx(organ_contrast(space.pet[Tracer.PSMA], labels, 3.0), abs=2e-3)
+    outside = channels.window(Box((-4, 0, 0), (0, 2, 2)))
+    assert outside[:, 0, 0, 0].tolist() == outside_values(config) == [-CONTRAST_LIMIT] * 2
+    missing = build_channels(config, space, THRESHOLDS, organs | {Tracer.PSMA: None}, TRANSFORM)
+    _, psma = missing.window(Box.whole(space.geometry.shape_zyx))
+    hot = space.pet[Tracer.PSMA] >= 3.0
+    assert (psma[hot] >= 0).all()
+    assert (psma[~hot] < 1e-3).all()
 
 
 def test_channels_follow_the_configuration(space_and_organs):

@@ -15,10 +15,10 @@ def test_the_reports_network_has_its_size():
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(30.8, abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["cds", "compact"])
-def test_shipped_configurations_are_valid(name):
+@pytest.mark.parametrize(("name", "more"), [("cds", ()), ("compact", ("fdg_contrast", "psma_contrast"))])
+def test_shipped_configurations_are_valid(name, more):
     config = load_network(name)
-    assert config.channels == ("fdg_pet", "fdg_organs", "psma_pet", "psma_organs")
+    assert config.channels == ("fdg_pet", "fdg_organs", "psma_pet", "psma_organs", *more)
     assert config.outputs == ("fdg", "psma")
     assert NetworkConfig.from_dict(asdict(config)) == config
 

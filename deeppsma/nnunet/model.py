@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deeppsma.box import Box
 from deeppsma.channels import AIR_HU, soft_organ
+from deeppsma.contrast import organ_contrast
 from deeppsma.images import Volume
 from deeppsma.network import CHANNEL_KINDS
 from deeppsma.nnunet.plans import Plan
@@ -101,7 +102,7 @@ class ModelConfig:
 
     def needs(self, what: str, tracer: Tracer) -> bool:
         """As `deeppsma.network.NetworkConfig.needs`; here no organ map can be missing."""
-        kinds = ("ct",) if what == "ct" else ("organ", "sdf-")
+        kinds = ("ct",) if what == "ct" else ("organ", "sdf-", "contrast")
         return tracer is self.tracer and any(kind.startswith(kinds) for kind in self.channels)
 
 
@@ -185,6 +186,8 @@ def _channels(
             return resample(ct, pet.geometry, outside=AIR_HU)
         if kind == "organs":
             return label_map() / np.float32(LABEL_MAX)
+        if kind == "contrast":
+            return organ_contrast(pet.voxels, label_map(), threshold_suv)
         what, organ = kind.split("-")
         mask = np.isin(label_map(), ORGAN_CLASSES[organ])
         return mask.astype(np.float32) if what == "organ" else soft_organ(mask, pet.geometry.spacing_zyx)

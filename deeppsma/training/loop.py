@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deeppsma.compute import ComputePlan
-from deeppsma.errors import ConfigurationError, InputError, WeightsError
+from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.network import NetworkConfig, build_network
 from deeppsma.training.checkpoint import CHECKPOINT_NAME, Progress, State
 from deeppsma.training.config import TrainingConfig
@@ -21,6 +21,7 @@ from deeppsma.training.feed import PatchFeed
 from deeppsma.training.loss import supervised_loss
 from deeppsma.training.patches import Patch
 from deeppsma.training.processes import ALONE, Processes
+from deeppsma.training.start import starting_network
 from deeppsma.training.validation import validate
 from deeppsma.weights import Member
 
@@ -120,7 +121,7 @@ def train(
         raise ConfigurationError("torchrun", str(error), "start as many processes as divide the batch") from None
     run.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
-    network = _network(run).to(run.device)
+    network = starting_network(run.network, run.start).to(run.device)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
     progress = Progress(network, _optimiser(run.config, network), average)
     if resume and (run.out / CHECKPOINT_NAME).exists():
@@ -169,15 +170,6 @@ def _optimiser(config: TrainingConfig, network: torch.nn.Module) -> torch.optim.
         return torch.optim.Adam(network.parameters(), lr=config.learning_rate)
     parameters = network.parameters()
     return torch.optim.SGD(parameters, lr=config.learning_rate, momentum=0.99, nesterov=True, weight_decay=3e-5)
-
-
-def _network(run: TrainingRun) -> torch.nn.Module:
-    if run.start is None:
-        return build_network(run.network, training=True)
-    if run.start.network != run.network:
-        found = "a network of another shape than the settings name"
-        raise WeightsError(run.start.folder, found, "choose the settings that this member was trained with")
-    return run.start.load().train()
 
 
 def _step(run: TrainingRun, network: torch.nn.Module, optimiser: torch.optim.Optimizer, patches: list[Patch]) -> float:

@@ -276,7 +276,7 @@ def test_training_goes_on_from_weights(samples, tmp_path):
     barely = replace(QUICK, steps=1, learning_rate=1e-12, average_decay=0.0)
     gone_on = train(TrainingRun(samples, SMALL_NETWORK, barely, tmp_path / "b", start=member))
     assert all(torch.allclose(gone_on[key], begun[key], atol=1e-3) for key in begun)
-    other = replace(SMALL_NETWORK, summary="another")
+    other = replace(SMALL_NETWORK, filters=(4, 4, 4, 8))
     with pytest.raises(WeightsError, match="another shape"):
         train(TrainingRun(samples, other, barely, tmp_path / "c", start=member))
 

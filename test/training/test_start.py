@@ -1,0 +1,61 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from deeppsma.errors import WeightsError
+from deeppsma.network import build_network
+from deeppsma.training.start import starting_network
+from deeppsma.weights import write_member
+from test.training.conftest import CLASSES, SMALL_NETWORK
+
+
+def member_of(network, folder):
+    torch.manual_seed(3)
+    return write_member(folder, network, build_network(network).state_dict(), {})
+
+
+@pytest.mark.parametrize(("network", "more"), [(SMALL_NETWORK, "psma_contrast"), (CLASSES, "fdg_contrast")])
+def test_new_channels_count_for_nothing_at_first(network, more, tmp_path):
+    start = member_of(network, tmp_path / "m")
+    fed_more = starting_network(replace(network, channels=(*network.channels, more)), start).eval()
+    known = torch.rand(1, len(network.channels), 16, 16, 16)
+    anything = torch.cat([known, torch.randn(1, 1, 16, 16, 16)], dim=1)
+    with torch.no_grad():
+        heads = fed_more.train()(anything)
+        assert torch.equal(heads, starting_network(network, start)(known))
+    gradients = torch.autograd.grad(heads.sum() if heads.requires_grad else fed_more(anything).sum(), _first(fed_more))
+    assert gradients[0][:, -1].abs().max() > 0  # but they are learned
+
+
+def _first(network):
+    return [next(weights for weights in network.parameters() if weights.ndim == 5)]
+
+
+def test_without_a_start_weights_are_random():
+    torch.manual_seed(1)
+    one = starting_network(SMALL_NETWORK)
+    torch.manual_seed(2)
+    other = starting_network(SMALL_NETWORK)
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"filters": (4, 4, 4, 8)},
+        {"organ_embedding": 3},
+        {"channels": SMALL_NETWORK.channels[::-1]},
+        {"channels": SMALL_NETWORK.channels[:2]},
+        {"channels": ("fdg_contrast", *SMALL_NETWORK.channels)},
+    ],
+)
+def test_a_start_of_another_shape_is_refused(change, tmp_path):
+    start = member_of(SMALL_NETWORK, tmp_path / "m")
+    with pytest.raises(WeightsError, match="another shape"):
+        starting_network(replace(SMALL_NETWORK, **change), start)
+
+
+def test_a_summary_is_no_shape(tmp_path):
+    start = member_of(SMALL_NETWORK, tmp_path / "m")
+    starting_network(replace(SMALL_NETWORK, summary="another"), start)
