@@ -25,10 +25,10 @@ from benchmarks.pipeline import measure, print_measured
 from deeppsma import Tracer, load_case
 from deeppsma.case import Case
 from deeppsma.images import Volume
+from deeppsma.network import load_network
 from deeppsma.nnunet.importer import ImportRequest, import_weights
 from deeppsma.nnunet.plans import read_plan
 from deeppsma.resampling import resample
-from deeppsma.training.command import load_network
 from deeppsma.unet import UNet
 
 #: nnU-Net's plan for this data (organisers): FDG.

@@ -157,8 +157,9 @@ def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         default=(),
         metavar="KIND",
-        help="what it is fed, in order: ratio (PET over threshold), pet (the same less 1), ct, organs, organ-NAME, "
-        "sdf-NAME (default: ratio ct, and with ten channels the eight classes of organs)",
+        help="what it is fed, in order: ratio (PET over threshold), pet (the same less 1), ct, organs, contrast "
+        "(uptake against the organ's own), organ-NAME, sdf-NAME (default: what dataset.json says, if it leaves no "
+        "doubt)",
     )
     action.add_argument("--folds", nargs="+", default=(), metavar="F", help="0 1 2, or all (default: every one there)")
     action.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="of each fold")
@@ -168,8 +169,8 @@ def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _import_weights(options: argparse.Namespace) -> None:
+    from deeppsma.network import load_network
     from deeppsma.nnunet.importer import ImportRequest, import_weights
-    from deeppsma.training.command import load_network
 
     request = ImportRequest(
         options.source,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from deeppsma.case import Case
 from deeppsma.errors import InputError
 from deeppsma.images import Volume
+from deeppsma.network import NetworkConfig
+from deeppsma.nnunet.model import ModelConfig
 from deeppsma.tracer import Tracer
 from deeppsma.weights import Member
 
@@ -70,3 +72,13 @@ def read_companions(
             remedy = "add the CT, or choose a recipe that sees none"
             raise InputError(study.pet.path.parent, f"no CT, and {wanting[0].name} needs one", remedy)
     return Companions(organs, cts)
+
+
+def note_formats(case: Case, networks: Sequence[NetworkConfig | ModelConfig], fallbacks: list[str]) -> None:
+    """Say of every file that is read for these networks where its format left something open."""
+    for tracer in Tracer:
+        study = case.study(tracer)
+        ct = study.ct if any(network.needs("ct", tracer) for network in networks) else None
+        for what, file in (("PET", study.pet), ("organ map", study.organs), ("CT", ct)):
+            if file is not None and file.unsaid_position is not None:
+                fallbacks.append(f"{tracer.upper()} {what}: {file.unsaid_position}")

@@ -105,3 +105,11 @@ def _gpu_problem() -> tuple[str | None, bool]:
     except RuntimeError as error:
         return str(error).splitlines()[0], True
     return None, True
+
+
+def make_deterministic() -> None:
+    """The same input gives the same numbers on a device: cuDNN does not try which algorithm is quickest today."""
+    import torch
+
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True

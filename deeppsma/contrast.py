@@ -22,7 +22,8 @@ def organ_contrast(suv: NDArray, labels: NDArray, threshold_suv: float) -> NDArr
     Parameters
     ----------
     suv
-        [z, y, x] PET. Where it is 0 nothing was measured.
+        [z, y, x] float32 PET, or a crop of it: the median is that of the
+        organs in it. Where it is 0 nothing was measured.
     labels
         [z, y, x] TotalSegmentator labels on the same grid.
     threshold_suv
@@ -45,6 +46,6 @@ def organ_contrast(suv: NDArray, labels: NDArray, threshold_suv: float) -> NDArr
     found = np.unique(families[inside])
     if found.size:
         typical[found] = ndimage.median(suv[inside], families[inside], found)
-    smallest = np.exp(-CONTRAST_LIMIT) * typical
+    smallest = np.float32(np.exp(-CONTRAST_LIMIT)) * typical
     contrast = np.log(np.maximum(suv, smallest[families]) / typical[families])
-    return np.minimum(contrast, CONTRAST_LIMIT).astype(np.float32)
+    return np.asarray(np.minimum(contrast, np.float32(CONTRAST_LIMIT)), dtype=np.float32)

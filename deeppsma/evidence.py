@@ -15,7 +15,7 @@ from deeppsma.box import IndexZyx
 from deeppsma.case import Case
 from deeppsma.channels import Channel, build_channels
 from deeppsma.companions import Companions
-from deeppsma.compute import ComputePlan, plan_compute
+from deeppsma.compute import ComputePlan, make_deterministic, plan_compute
 from deeppsma.fusion import mean_logits, wanted_tracers
 from deeppsma.network import NetworkConfig
 from deeppsma.nnunet.model import ModelConfig, plan_model_prediction
@@ -123,7 +123,7 @@ def gather(
         return Evidence(case, spaces, companions, found)
     with log.watch.stage("start torch"):
         plan, fallback = plan_compute(device)
-        _make_deterministic()
+        make_deterministic()
     if fallback:
         log.fallbacks.append(fallback)
     networks: dict[str, torch.nn.Module] = {}
@@ -203,10 +203,3 @@ def _resampled_on(device: str, job: Callable[[str], Prediction], log: RunLog) ->
     log.fallbacks.append(f"out of memory on {device} while resampling: resampled on the CPU")
     give_back(device)
     return _resampled_on("cpu", job, log)
-
-
-def _make_deterministic() -> None:
-    import torch
-
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True

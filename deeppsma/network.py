@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.box import IndexZyx
+from deeppsma.errors import ConfigurationError
 from deeppsma.geometry import Geometry
 from deeppsma.organs import LABEL_MAX, ORGAN_CLASSES
 from deeppsma.plain import from_plain
+from deeppsma.resources import read_toml
 from deeppsma.tracer import Tracer
 from deeppsma.unet_shape import UNetShape, total_stride
 
@@ -178,6 +180,30 @@ class NetworkConfig:
             return 1, 1, 1
         z, y, x = (max(1, round(self.working_spacing_mm / s)) for s in native.spacing_zyx)
         return z, y, x
+
+
+def load_network(name: str, tracer: str = "") -> NetworkConfig:
+    """Network configuration of a file in ``resources/networks``.
+
+    In a file for one tracer ``{tracer}`` stands for it.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is missing, a value makes no sense, or a tracer is given
+        to a network of both, or none to one of one.
+    """
+    path, content = read_toml("networks", name)
+    open_to = "{tracer}" in str(content)
+    if open_to != bool(tracer):
+        found = "a network for one tracer" if open_to else "a network for both tracers"
+        raise ConfigurationError("--tracer", f"{name} is {found}", "name psma or fdg" if open_to else "leave it out")
+    for key in ("channels", "outputs") if open_to else ():
+        content[key] = [str(each).replace("{tracer}", tracer) for each in content[key]]
+    try:
+        return NetworkConfig.from_dict(content)
+    except ValueError as error:
+        raise ConfigurationError(path, str(error), "mend the file") from None
 
 
 def build_network(config: NetworkConfig, training: bool = False) -> torch.nn.Module:

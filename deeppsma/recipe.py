@@ -8,6 +8,7 @@ from typing import Any
 
 from deeppsma.errors import ConfigurationError
 from deeppsma.organs import LABEL_MAX
+from deeppsma.plain import from_plain
 from deeppsma.resources import names, read_toml
 from deeppsma.store import ALL_MEMBERS
 from deeppsma.tracer import Tracer
@@ -148,8 +149,7 @@ def load_recipe(name: str) -> Recipe:
     try:
         growing = content.pop("growing", None)
         if growing is not None:
-            kept = (tuple(growing.get(key, ())) for key in ("kept_organs", "fdg_kept_organs"))
-            growing = Growing(float(growing["radius_mm"]), *kept)
+            growing = from_plain(Growing, growing)
         members = content.pop("members")
         own = path.name if name.endswith(".toml") else name  # a file of one's own never passes for a shipped recipe
         return Recipe(name=own, members=tuple(members) if isinstance(members, list) else (), growing=growing, **content)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deeppsma.answer import answer, check_members
 from deeppsma.box import Box
 from deeppsma.case import Case
-from deeppsma.companions import Companions, read_companions
+from deeppsma.companions import Companions, note_formats, read_companions
 from deeppsma.evidence import ProgressBar, RunLog, gather
 from deeppsma.geometry import Geometry
 from deeppsma.images import Volume
@@ -85,9 +85,8 @@ def segment(
     with log.watch.stage("read weights"):
         members = store.choose(recipe.members, recipe.average)
         check_members(recipe, members)
-    if recipe.members == (ALL_MEMBERS,) and (left := store.passed_over(members)):
-        log.fallbacks.append(f"not averaged, because recipe {recipe.name} cannot: {', '.join(left)}")
-    _note_formats(case, members, log)
+    log.fallbacks += left_out(recipe, store, members)
+    note_formats(case, [member.network for member in members], log.fallbacks)
     grids, spaces = read_spaces(case, log)
     companions = read_beside(case, [recipe], members, log) if spaces else Companions()
     evidence = gather(
@@ -112,6 +111,12 @@ def segment(
     return Segmentation(whole, report)
 
 
+def left_out(recipe: Recipe, store: WeightsStore, members: Sequence[Member]) -> list[str]:
+    """A line on what a recipe of all members cannot average; none if there is nothing such."""
+    left = store.passed_over(members) if recipe.members == (ALL_MEMBERS,) else []
+    return [f"not averaged, because recipe {recipe.name} cannot: {', '.join(left)}"] if left else []
+
+
 def read_spaces(case: Case, log: RunLog) -> tuple[dict[Tracer, Geometry], dict[Tracer, Space]]:
     """The PETs' whole grids, and the spaces cropped from them."""
     with log.watch.stage("read PET"):
@@ -119,15 +124,6 @@ def read_spaces(case: Case, log: RunLog) -> tuple[dict[Tracer, Geometry], dict[T
         grids = {tracer: pets[tracer].geometry for tracer in Tracer}
     with log.watch.stage("spaces"):
         return grids, build_spaces(pets, case.thresholds, case.fdg_to_psma)
-
-
-def _note_formats(case: Case, members: Sequence[Member], log: RunLog) -> None:
-    for tracer in Tracer:
-        study = case.study(tracer)
-        ct = study.ct if any(member.network.needs("ct", tracer) for member in members) else None
-        for what, file in (("PET", study.pet), ("organ map", study.organs), ("CT", ct)):
-            if file is not None and file.unsaid_position is not None:
-                log.fallbacks.append(f"{tracer.upper()} {what}: {file.unsaid_position}")
 
 
 def read_beside(case: Case, recipes: Sequence[Recipe], members: Sequence[Member], log: RunLog) -> Companions:

@@ -155,14 +155,22 @@ def write_member(
         (DynUNet's state dict names most of them twice).
     training
         What the manifest says of the training; JSON values.
+
+    Raises
+    ------
+    WeightsError
+        If a weight is NaN or infinite, or becomes so; nothing is written.
     """
     import torch
     from safetensors.torch import save
 
-    folder.mkdir(parents=True, exist_ok=True)
     imported = not isinstance(network, NetworkConfig)
     kept = {key: state[key].detach().cpu() for key in _parameters(_build(network))}
-    content = save({key: (v if imported else v.to(torch.float16)).contiguous() for key, v in kept.items()})
+    kept = {key: (v if imported else v.to(torch.float16)).contiguous() for key, v in kept.items()}
+    if any(not torch.isfinite(tensor).all() for tensor in kept.values()):
+        raise WeightsError(folder, "weights that are no numbers, or beyond half precision", "train it again, slower")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save(kept)
     sha256 = hashlib.sha256(content).hexdigest()
     (folder / WEIGHTS_NAME).write_bytes(content)
     manifest = {

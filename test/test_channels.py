@@ -57,7 +57,9 @@ def test_uptake_against_the_organ(space_and_organs):
     space, organs = space_and_organs
     config = replace(TINY_NETWORK, channels=("fdg_contrast", "psma_contrast"))
     channels = build_channels(config, space, THRESHOLDS, organs, TRANSFORM)
-    _, psma = channels.window(Box.whole(space.geometry.shape_zyx))
+    fdg, psma = channels.window(Box.whole(space.geometry.shape_zyx))
+    moved = resample(organs[Tracer.FDG], space.geometry, TRANSFORM.inverse(), labels=True)
+    assert fdg == pytest.approx(organ_contrast(space.pet[Tracer.FDG], moved, 2.5), abs=2e-3)
     labels = organs[Tracer.PSMA].voxels[space.box.slices]
     assert psma == pytest.approx(organ_contrast(space.pet[Tracer.PSMA], labels, 3.0), abs=2e-3)
     outside = channels.window(Box((-4, 0, 0), (0, 2, 2)))

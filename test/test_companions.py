@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -44,3 +45,10 @@ def test_what_can_be_done_without_is_said_and_what_cannot_is_refused(tmp_path):
     shutil.rmtree(folder / "images/fdg-ct")
     with pytest.raises(InputError, match="no CT, and m needs one"):
         read_companions(load_case(folder), [member(folder, CLASSES)], [], [])
+
+
+def test_uptake_against_the_organ_reads_the_organs(platform_case):
+    fed = replace(TINY_NETWORK, channels=("fdg_contrast",), organ_embedding=0)
+    found = read_companions(load_case(platform_case), [member(platform_case, fed)], [], [])
+    assert found.organs[Tracer.FDG] is not None
+    assert found.organs[Tracer.PSMA] is None

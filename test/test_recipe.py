@@ -55,6 +55,8 @@ def test_an_unknown_name_lists_what_there_is():
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nfdg_kept_organs = [0]', "kept_organs must be"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 0', "radius_mm must be"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nkept_organs = [1]', "radius_mm"),
+        ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organ = [1]', "unknown keys"),
+        ('members = ["a"]\nfusion = "single"\ngrowing = 5', "not a table"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organs = [118]', "kept_organs must be"),
     ],
 )

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from deeppsma.errors import WeightsError
 from deeppsma.network import build_network
@@ -48,10 +49,25 @@ def test_a_pickle_is_never_loaded(tmp_path):
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     state = build_network(TINY_NETWORK).state_dict()
-    next(iter(state.values()))[0] = float("nan")
     write_member(tmp_path / "m", TINY_NETWORK, state, {})
+    path = tmp_path / "m/weights.safetensors"
+    tensors = load_file(path)
+    next(iter(tensors.values()))[0] = float("nan")
+    save_file(tensors, path)
+    manifest = json.loads((tmp_path / "m/manifest.json").read_text())
+    manifest["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "m/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(WeightsError, match="NaN or infinite weights"):
         read_member(tmp_path / "m").load()
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e6])
+def test_weights_that_would_not_be_finite_are_not_written(value, tmp_path):
+    state = build_network(TINY_NETWORK).state_dict()
+    next(iter(state.values()))[0] = value  # 1e6 is more than half precision holds
+    with pytest.raises(WeightsError, match="beyond half precision"):
+        write_member(tmp_path / "m", TINY_NETWORK, state, {})
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_manifest_without_its_parts_is_refused(tmp_path):

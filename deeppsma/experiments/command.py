@@ -22,6 +22,7 @@ from deeppsma.metrics import LesionCounts, Scores
 from deeppsma.picture import kind_of_cohort
 from deeppsma.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
 from deeppsma.scoring import CohortScores, csv_table, rank, rank_table, summary_table
+from deeppsma.segment import left_out
 from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
 from deeppsma.training.crossval import Crossval, read_crossval
@@ -69,7 +70,8 @@ def run_experiments(request: ExperimentsRequest) -> str:
         draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
     except ImportError:
         print("note: no picture of the FROC: matplotlib is not installed", file=sys.stderr)
-    fallbacks = [
+    fallbacks = [line for method in methods for line in method.fallbacks]
+    fallbacks += [
         f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
     ]
     text = _text(methods, scores, crossval, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
@@ -97,7 +99,7 @@ def _methods(request: ExperimentsRequest, crossval: Crossval | None) -> list[Met
             members: Sequence[Member] = list(crossval.members.values())
         else:
             members = store.choose(recipe.members, recipe.average)
-        methods.append(Method(recipe.name, recipe, tuple(members)))
+        methods.append(Method(recipe.name, recipe, tuple(members), tuple(left_out(recipe, store, members))))
     if len({method.name for method in methods}) != len(methods):
         raise ConfigurationError("--recipes", "two files of one name", "rename one of them")
     return methods

@@ -8,7 +8,7 @@ from typing import Any
 
 from deeppsma.answer import Answer, answer, check_members, identity
 from deeppsma.cohort import LabelledCase
-from deeppsma.companions import Companions
+from deeppsma.companions import Companions, note_formats
 from deeppsma.errors import ConfigurationError
 from deeppsma.evidence import RunLog, gather
 from deeppsma.experiments.froc import CUTOFFS
@@ -37,11 +37,14 @@ class Method:
         In tables.
     recipe, members
         What is done, with which networks.
+    fallbacks
+        What did not go as planned when they were chosen, a line each.
     """
 
     name: str
     recipe: Recipe
     members: tuple[Member, ...]
+    fallbacks: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
         check_members(method.recipe, method.members)
     log = RunLog()
     case = labelled.case
+    note_formats(case, [member.network for member in members], log.fallbacks)
     grids, spaces = read_spaces(case, log)
     companions = read_beside(case, [method.recipe for method in methods], members, log) if spaces else Companions()
     # All answers of a space are needed if any recipe fuses them.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from deeppsma.case import load_case
 from deeppsma.compute import plan_compute
 from deeppsma.errors import ConfigurationError, InputError
-from deeppsma.network import NetworkConfig
+from deeppsma.network import NetworkConfig, load_network
 from deeppsma.resources import read_toml
 from deeppsma.store import WeightsStore
 from deeppsma.training.checkpoint import CHECKPOINT_NAME
@@ -19,7 +20,7 @@ from deeppsma.training.curves import draw_curves, hours_of
 from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train, training_precision
 from deeppsma.training.processes import Processes, joined, take_gpu
-from deeppsma.training.samples import TRUTH, cached_samples, case_folders
+from deeppsma.training.samples import TRUTH, cached_samples, case_folders, notes_on
 from deeppsma.weights import Member, read_member, write_member
 
 
@@ -45,6 +46,8 @@ class TrainRequest:
 
 
 def _check_place(request: TrainRequest) -> None:
+    if request.seed < 0:
+        raise ConfigurationError("--seed", str(request.seed), "give 0 or more")
     if Path(request.name).name != request.name or request.name in ("", ".", "..", "samples"):
         raise ConfigurationError("--name", f"{request.name!r} is no plain folder name", "give a name such as cds-mine")
     earlier = [p for p in (request.out / CHECKPOINT_NAME, request.out / request.name) if p.exists()]
@@ -70,7 +73,7 @@ def _of_fold(request: TrainRequest, folders: list[Path]) -> tuple[list[Path], li
     return [f for f in folders if f.name in wanted], [f for f in folders if f.name not in wanted]
 
 
-def _start(wanted: str) -> Member | None:
+def starting_member(wanted: str) -> Member | None:
     """The member to go on from: a folder, or the name of a shipped one."""
     if not wanted:
         return None
@@ -100,30 +103,6 @@ def load_settings(name: str, tracer: str = "") -> tuple[NetworkConfig, TrainingC
     return load_network(config.network, tracer), config
 
 
-def load_network(name: str, tracer: str = "") -> NetworkConfig:
-    """Network configuration of a file in ``resources/networks``.
-
-    In a file for one tracer ``{tracer}`` stands for it.
-
-    Raises
-    ------
-    ConfigurationError
-        If the file is missing, a value makes no sense, or a tracer is given
-        to a network of both, or none to one of one.
-    """
-    path, content = read_toml("networks", name)
-    open_to = "{tracer}" in str(content)
-    if open_to != bool(tracer):
-        found = "a network for one tracer" if open_to else "a network for both tracers"
-        raise ConfigurationError("--tracer", f"{name} is {found}", "name psma or fdg" if open_to else "leave it out")
-    for key in ("channels", "outputs") if open_to else ():
-        content[key] = [str(each).replace("{tracer}", tracer) for each in content[key]]
-    try:
-        return NetworkConfig.from_dict(content)
-    except ValueError as error:
-        raise ConfigurationError(path, str(error), "mend the file") from None
-
-
 def run_training(request: TrainRequest) -> Member:
     """Train and freeze a member in ``request.out / request.name``.
 
@@ -136,9 +115,13 @@ def run_training(request: TrainRequest) -> Member:
             _check_place(request)
             if fallback:
                 print(f"note: {fallback}", file=sys.stderr)
-        start = _start(request.start)
-        network, config = _settings(request)
+        start = starting_member(request.start)
+        network, config = chosen_settings(request)
         folders, held_out = _of_fold(request, case_folders(request.data))
+        notes = [f"{f.name}: {line}" for f in folders for line in notes_on(load_case(f), network)]
+        if processes.first:
+            for note in notes:
+                print(f"note: {note}", file=sys.stderr)
         samples, unseen = _samples(request, network, folders, held_out, processes)
         run = TrainingRun(
             samples, network, config, request.out, request.seed, plan.device, start=start, held_out=unseen
@@ -150,7 +133,7 @@ def run_training(request: TrainRequest) -> Member:
                 bar.set_postfix(loss=f"{loss:.3f}")
 
             weights = train(run, request.resume, on_step, processes)
-        fallbacks = [fallback] if fallback else []
+        fallbacks = [*notes, fallback] if fallback else notes
         place = request.out / request.name
         if processes.first:
             fallbacks += _pictured(request.out)
@@ -178,7 +161,8 @@ def run_training(request: TrainRequest) -> Member:
     return read_member(place)
 
 
-def _settings(request: TrainRequest) -> tuple[NetworkConfig, TrainingConfig]:
+def chosen_settings(request: TrainRequest) -> tuple[NetworkConfig, TrainingConfig]:
+    """Network and settings of a request, with its own number of steps if it names one."""
     network, config = load_settings(request.settings, request.tracer)
     if request.steps is None:
         return network, config

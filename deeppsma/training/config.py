@@ -80,8 +80,8 @@ class TrainingConfig:
             raise ValueError(f"optimiser must be one of {OPTIMISERS}, not {self.optimiser!r}")
         if self.selection not in SELECTIONS:
             raise ValueError(f"selection must be one of {SELECTIONS}, not {self.selection!r}")
-        if not 0 < self.scale_range[0] <= self.scale_range[1]:
-            raise ValueError(f"scale range must rise from above 0, not {self.scale_range}")
+        if len(self.scale_range) != 2 or not 0 < self.scale_range[0] <= self.scale_range[1]:
+            raise ValueError(f"scale range must be two numbers that rise from above 0, not {self.scale_range}")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> TrainingConfig:

@@ -22,7 +22,7 @@ from deeppsma.scoring import csv_table, read_references, score_masks, summary_ta
 from deeppsma.segment import segment
 from deeppsma.store import ALL_MEMBERS, WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.training.command import TrainRequest, load_settings, run_training
+from deeppsma.training.command import TrainRequest, chosen_settings, load_settings, run_training, starting_member
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import case_folders, fingerprint
 from deeppsma.weights import MANIFEST_NAME, Member
@@ -155,16 +155,21 @@ def _check_recipe(request: CrossvalRequest) -> None:
 def _check_request(request: CrossvalRequest, folders: Sequence[Path]) -> None:
     """Folds of one table are of one training: refuse a folder that another request has begun."""
     train = request.train
-    asked = {
+    network, config = chosen_settings(train)
+    start = starting_member(train.start)
+    asked: dict[str, Any] = {
         "recipe": request.recipe,
         "settings": train.settings,
         "steps": train.steps,
         "seed": train.seed,
-        "start": train.start,
+        "start": start.sha256 if start else "",
+        "network": asdict(network),
+        "config": asdict(config),
         "tracer": train.tracer,
         "truth": train.truth,
         "cases": {folder.name: fingerprint(folder) for folder in folders},
     }
+    asked = json.loads(json.dumps(asked))
     path = train.out / REQUEST_NAME
     if not path.exists():
         write_json(path, asked)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeppsma.compute import ComputePlan
+from deeppsma.compute import ComputePlan, make_deterministic
 from deeppsma.errors import ConfigurationError, InputError
 from deeppsma.network import NetworkConfig, build_network
 from deeppsma.training.checkpoint import CHECKPOINT_NAME, Progress, State
@@ -93,8 +93,8 @@ def train(
         The run.
     resume
         Go on from the checkpoint in ``run.out``, if there is one. A resumed
-        run ends with the weights of an uninterrupted one: every step draws
-        its patches from the seed and its own number.
+        run ends with the weights of an uninterrupted one on the same device:
+        every step draws its patches from the seed and its own number.
     on_step
         Called with the step's number and loss.
     processes
@@ -108,6 +108,7 @@ def train(
         run.
     ConfigurationError
         If the processes cannot share a batch.
+        Or the loss is no number any more.
     WeightsError
         If the start's weights do not fit.
     """
@@ -120,6 +121,7 @@ def train(
     except ValueError as error:
         raise ConfigurationError("torchrun", str(error), "start as many processes as divide the batch") from None
     run.out.mkdir(parents=True, exist_ok=True)
+    make_deterministic()
     torch.manual_seed(run.seed)
     network = starting_network(run.network, run.start).to(run.device)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
@@ -135,6 +137,9 @@ def train(
         for group in progress.optimiser.param_groups:
             group["lr"] = rate
         loss = processes.mean(_step(run, shared, progress.optimiser, patches))
+        if not math.isfinite(loss):  # before anything of it is kept: the last checkpoint is still good
+            found = f"the loss of step {step} is {loss}"
+            raise ConfigurationError("learning_rate", found, "lower it; --resume goes on from the last checkpoint")
         _follow(average, network, run.config.average_decay, step)
         progress.step = step + 1
         last = progress.step == run.config.steps

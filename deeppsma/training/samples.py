@@ -20,8 +20,10 @@ from scipy import ndimage
 from deeppsma.box import Box, IndexZyx
 from deeppsma.case import Case, load_case
 from deeppsma.channels import build_channels
+from deeppsma.companions import note_formats
 from deeppsma.errors import InputError
 from deeppsma.images import ImageFile, Volume
+from deeppsma.jsonfile import read_json, write_json
 from deeppsma.network import NetworkConfig
 from deeppsma.resampling import resample
 from deeppsma.spaces import Space, build_spaces, pooled_maximum
@@ -29,6 +31,8 @@ from deeppsma.tracer import Tracer
 
 #: Name of the physicians' masks.
 TRUTH = "TTB"
+#: Raised when a channel of the same name means something else than before: cached samples are then made anew.
+SAMPLES_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,12 @@ def cached_samples(
 ) -> Iterator[list[Path]]:
     """Make the samples of cases that have none yet; yields each case's files.
 
-    The cache is keyed by what shapes a sample (channels, working grid, which truth) and by
-    the case's place and files: another cohort never gets these samples, and a
-    changed case gets new ones.
+    The cache is keyed by what shapes a sample (channels, working grid, which
+    truth, `SAMPLES_VERSION`) and by the case's place and files: another cohort
+    never gets these samples, and a changed case gets new ones.
     """
     key = {k: asdict(network)[k] for k in ("channels", "outputs", "working_spacing_mm")}
+    key["version"] = SAMPLES_VERSION
     if truth != TRUTH:
         key["truth"] = truth
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
@@ -102,8 +107,8 @@ def cached_samples(
                 name = f"{stem}-{tracer}.npz"
                 np.savez(place / name, inputs=sample.inputs, target=sample.target, region=sample.region)
                 names.append(name)
-            done.write_text(json.dumps(names), encoding="utf-8")
-        yield [place / name for name in json.loads(done.read_text(encoding="utf-8"))]
+            write_json(done, names)
+        yield [place / name for name in read_json(done, "remove it: the sample is made again")]
 
 
 def fingerprint(folder: Path) -> str:
@@ -112,6 +117,14 @@ def fingerprint(folder: Path) -> str:
     seen = [str(folder.resolve())]
     seen += [f"{path.relative_to(folder.resolve())} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
+
+
+def notes_on(case: Case, network: NetworkConfig) -> list[str]:
+    """What a network that is trained on a case does not get to see, or is told without being sure; a line each."""
+    notes: list[str] = []
+    note_formats(case, [network], notes)
+    without = [t for t in Tracer if case.study(t).organs is None and network.needs("organs", t)]
+    return notes + [f"no {tracer.upper()} organ map: the network sees no organs" for tracer in without]
 
 
 def load_sample(path: Path) -> Sample:

@@ -36,14 +36,15 @@ def starting_network(network: NetworkConfig, start: Member | None = None) -> tor
     built = build_network(network, training=True)
     if start is None:
         return built
-    known = start.network.channels
-    same = replace(start.network, channels=network.channels, summary=network.summary) == network
-    if not same or network.channels[: len(known)] != known:
-        found = "a network of another shape than the settings name"
-        raise WeightsError(start.folder, found, "choose the settings that this member was trained with")
-    begun = start.load().state_dict()
+    remedy = "choose the settings that this member was trained with"
+    if not isinstance(start.network, NetworkConfig) or not _goes_on_from(network, start.network):
+        raise WeightsError(start.folder, "a network of another shape than the settings name", remedy)
+    begun, wanted = start.load().state_dict(), built.state_dict()
+    if set(begun) != set(wanted):
+        # A block whose channels become as many as its filters loses its projection, and with it what the start knew.
+        raise WeightsError(start.folder, "with these channels the network has other layers", remedy)
     with torch.no_grad():
-        for name, weights in built.state_dict().items():
+        for name, weights in wanted.items():
             before = begun[name]
             if weights.shape != before.shape:  # a first convolution, [filter, channel, z, y, x]
                 weights[:, before.shape[1] :] = 0
@@ -51,3 +52,8 @@ def starting_network(network: NetworkConfig, start: Member | None = None) -> tor
             else:
                 weights.copy_(before)
     return built
+
+
+def _goes_on_from(network: NetworkConfig, start: NetworkConfig) -> bool:
+    same = replace(start, channels=network.channels, summary=network.summary) == network
+    return same and network.channels[: len(start.channels)] == start.channels

@@ -14,6 +14,7 @@ from deeppsma.experiments import command
 from deeppsma.experiments.command import ExperimentsRequest, run_experiments
 from deeppsma.experiments.froc import CUTOFFS
 from deeppsma.experiments.methods import TRIVIAL, Method, score_case
+from deeppsma.images import ImageFile
 from deeppsma.metrics import count_lesions
 from deeppsma.recipe import Recipe, load_recipe
 from deeppsma.refinement import load_model
@@ -26,6 +27,7 @@ from deeppsma.training.folds import Folds
 from deeppsma.training.samples import fingerprint
 from test.conftest import write_tiny_member
 from test.test_case import write_train_case
+from test.training.conftest import CLASSES
 
 RECIPES = ("single", "single_plus", "bothways", "bothways_plus")
 
@@ -198,6 +200,20 @@ def test_what_does_not_go_as_planned_is_said(cohort, tmp_path, tiny_weights):
     (cohort / "train_0002/PSMA/totseg_24.nii.gz").unlink()
     text = run_experiments(ExperimentsRequest(cohort, tmp_path / "out", ("single_plus",), tiny_weights, device="cpu"))
     assert "- train_0002: no PSMA organ map: the network sees no organs, growing spares no organ" in text
+
+
+def test_what_cannot_be_averaged_is_said(cohort, tmp_path, tiny_weights):
+    # Answers of their own and classes that exclude each other have no mean.
+    write_tiny_member(tiny_weights / "classes", CLASSES, 1)
+    request = ExperimentsRequest(cohort, tmp_path / "out", ("ensemble",), tiny_weights, device="cpu")
+    assert "- not averaged, because recipe ensemble cannot: classes" in run_experiments(request)
+
+
+def test_a_position_that_is_assumed_is_said(cohort, tiny_weights, monkeypatch):
+    monkeypatch.setattr(ImageFile, "unsaid_position", "somewhere assumed")
+    single = methods(WeightsStore((tiny_weights,)), ["single"])
+    found = score_case(load_labelled(cohort / "train_0001"), single, "single")
+    assert "FDG PET: somewhere assumed" in found.fallbacks
 
 
 def test_another_refinement_is_another_method(tmp_path, tiny_weights):

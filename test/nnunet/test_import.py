@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,15 +9,16 @@ import torch
 
 from deeppsma.case import load_case
 from deeppsma.cli import main
+from deeppsma.contrast import organ_contrast
 from deeppsma.errors import WeightsError
-from deeppsma.network import build_network
+from deeppsma.network import build_network, load_network
 from deeppsma.nnunet.importer import ImportRequest, import_weights
-from deeppsma.nnunet.model import ModelConfig
+from deeppsma.nnunet.model import ModelConfig, _channels
 from deeppsma.recipe import Recipe
+from deeppsma.resampling import resample
 from deeppsma.segment import segment
 from deeppsma.store import WeightsStore
 from deeppsma.tracer import Tracer
-from deeppsma.training.command import load_network
 from deeppsma.weights import read_member
 from test.conftest import TINY_NETWORK
 from test.nnunet.folders import write_model
@@ -65,6 +67,16 @@ def test_windows_that_cannot_matter_change_nothing(platform_case, tmp_path):
     job = _model_job(member.network, spaces[Tracer.FDG], case, read_companions(case, [member], [], []), {}, "cpu")
     runner = window_runner(member.load(), cpu_plan())
     assert np.array_equal(job.run(runner)[Tracer.FDG], job.run(runner, skip=False)[Tracer.FDG])
+
+
+def test_a_model_may_be_fed_uptake_against_the_organ(platform_case):
+    case = load_case(platform_case)
+    pet, organs = case.fdg.read_pet(), case.fdg.read_organs()
+    config = SimpleNamespace(channels=("contrast",), tracer=Tracer.FDG)
+    ((kind, image),) = _channels(config, pet, 2.5, organs, None)
+    assert kind == "contrast"
+    labels = resample(organs, pet.geometry, labels=True)
+    assert np.array_equal(image(), organ_contrast(pet.voxels, labels, 2.5))
 
 
 def test_a_checkpoint_of_the_first_reports_network(tmp_path):

@@ -76,6 +76,10 @@ def test_folds_are_trained_and_scored_on_what_they_have_not_seen(cohort, tmp_pat
     assert "folds of other cases" in capsys.readouterr().err
     assert main([*arguments, "--seed", "1"]) == 2
     assert "another request was begun here (other seed)" in capsys.readouterr().err
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, replace(QUICK, learning_rate=0.5)))
+    assert main(arguments) == 2  # the same name, and other settings in it
+    assert "another request was begun here (other config)" in capsys.readouterr().err
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, QUICK))
     (tmp_path / "cv/fold_0/scores.json").write_text('{"of": ')  # cut off: scored anew
     with pytest.raises(pytest.fail.Exception):
         main(arguments)

@@ -1,12 +1,14 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from deeppsma.errors import WeightsError
-from deeppsma.network import build_network
+from deeppsma.network import build_network, load_network
+from deeppsma.store import WeightsStore
 from deeppsma.training.start import starting_network
-from deeppsma.weights import write_member
+from deeppsma.weights import Member, write_member
 from test.training.conftest import CLASSES, SMALL_NETWORK
 
 
@@ -18,18 +20,14 @@ def member_of(network, folder):
 @pytest.mark.parametrize(("network", "more"), [(SMALL_NETWORK, "psma_contrast"), (CLASSES, "fdg_contrast")])
 def test_new_channels_count_for_nothing_at_first(network, more, tmp_path):
     start = member_of(network, tmp_path / "m")
-    fed_more = starting_network(replace(network, channels=(*network.channels, more)), start).eval()
+    fed_more = starting_network(replace(network, channels=(*network.channels, more)), start)
     known = torch.rand(1, len(network.channels), 16, 16, 16)
     anything = torch.cat([known, torch.randn(1, 1, 16, 16, 16)], dim=1)
-    with torch.no_grad():
-        heads = fed_more.train()(anything)
-        assert torch.equal(heads, starting_network(network, start)(known))
-    gradients = torch.autograd.grad(heads.sum() if heads.requires_grad else fed_more(anything).sum(), _first(fed_more))
-    assert gradients[0][:, -1].abs().max() > 0  # but they are learned
-
-
-def _first(network):
-    return [next(weights for weights in network.parameters() if weights.ndim == 5)]
+    heads = fed_more(anything)
+    assert torch.equal(heads, starting_network(network, start)(known))
+    first = next(weights for weights in fed_more.parameters() if weights.ndim == 5)
+    (gradient,) = torch.autograd.grad(heads.square().sum(), [first])
+    assert gradient[:, -1].abs().max() > 0  # but they are learned
 
 
 def test_without_a_start_weights_are_random():
@@ -54,6 +52,29 @@ def test_a_start_of_another_shape_is_refused(change, tmp_path):
     start = member_of(SMALL_NETWORK, tmp_path / "m")
     with pytest.raises(WeightsError, match="another shape"):
         starting_network(replace(SMALL_NETWORK, **change), start)
+
+
+def test_channels_that_would_take_a_layer_away_are_refused(tmp_path):
+    # Six inputs and eight filters: the first block has a projection. Eight and eight: it has none.
+    network = replace(SMALL_NETWORK, filters=(8, 8, 8, 8))
+    start = member_of(network, tmp_path / "m")
+    starting_network(replace(network, channels=(*network.channels, "fdg_contrast")), start)
+    eight = replace(network, channels=(*network.channels, "fdg_contrast", "psma_contrast"))
+    with pytest.raises(WeightsError, match="other layers"):
+        starting_network(eight, start)
+    nine = replace(eight, channels=(*eight.channels, "fdg_ct"))
+    with pytest.raises(WeightsError, match="other layers"):
+        starting_network(nine, member_of(eight, tmp_path / "eight"))
+
+
+def test_a_model_of_nnu_net_is_no_start(tmp_path):
+    start = Member("nn", tmp_path, SimpleNamespace(channels=("ratio",)), "")
+    with pytest.raises(WeightsError, match="another shape"):
+        starting_network(SMALL_NETWORK, start)
+
+
+def test_the_shipped_network_is_one_that_training_goes_on_from():
+    starting_network(load_network("compact"), WeightsStore.default().member("cds-compact"))
 
 
 def test_a_summary_is_no_shape(tmp_path):

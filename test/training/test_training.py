@@ -281,6 +281,31 @@ def test_training_goes_on_from_weights(samples, tmp_path):
         train(TrainingRun(samples, other, barely, tmp_path / "c", start=member))
 
 
+def test_what_a_training_does_not_see_is_said(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "load_settings", lambda *_: (SMALL_NETWORK, replace(QUICK, steps=1)))
+    data = tmp_path / "data"
+    shutil.copytree(cohort, data)
+    (data / "train_0003/FDG/totseg_24.nii.gz").unlink()
+    assert main(["train", str(data), str(tmp_path / "run"), "--device", "cpu"]) == 0
+    line = "train_0003: no FDG organ map: the network sees no organs"
+    assert f"note: {line}" in capsys.readouterr().err
+    manifest = json.loads((tmp_path / "run/cds-compact/manifest.json").read_text())
+    assert line in manifest["training"]["fallbacks"]
+
+
+def test_a_negative_seed_is_one_line(cohort, tmp_path, capsys):
+    assert main(["train", str(cohort), str(tmp_path / "run"), "--seed", "-1"]) == 5
+    assert "--seed: -1" in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_stops_before_anything_is_kept(samples, tmp_path, monkeypatch):
+    losses = iter([0.5, 0.4, float("nan")])
+    monkeypatch.setattr(loop, "_step", lambda *_: next(losses))
+    with pytest.raises(ConfigurationError, match="loss of step 2 is nan"):
+        train(TrainingRun(samples, SMALL_NETWORK, QUICK, tmp_path, checkpoint_every=2))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
 def test_training_learns(samples, tmp_path):
     config = replace(QUICK, steps=60, learning_rate=1e-2, augmentations=("none",), validate_every=1)
     train(TrainingRun(samples, SMALL_NETWORK, config, tmp_path, held_out=samples[:1]))
@@ -388,6 +413,7 @@ def test_curves_that_cannot_be_drawn_are_said(cohort, tmp_path, monkeypatch, cap
         ({"average_decay": 1.0}, "average decay"),
         ({"loss_where": "nowhere"}, "loss_where"),
         ({"scale_range": (1.4, 0.9)}, "scale range"),
+        ({"scale_range": (0.9,)}, "scale range"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, match):
