@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a synthetic patient, segments him, and shows what came out. No GPU and no Docker needed.
 #
-#   ./demo.sh [SEED] [RECIPE]     (9011 is the median of the 40 patients of the model card)
+#   ./demo.sh [SEED] [RECIPE]     (9011 is one of the 40 patients of the model card)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ./setup.sh
