@@ -140,7 +140,7 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("weights", help="import weights of other programs")
+    command = commands.add_parser("weights", help="import weights of other programs, or average some")
     actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
     action = actions.add_parser(
         "import",
@@ -166,6 +166,15 @@ def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     action.add_argument("--mirror", action="store_true", help="average over mirrored images, as nnU-Net does; slower")
     action.add_argument("--describe", default="", metavar="TEXT", help="what it was trained on, for the run report")
     action.set_defaults(run=_import_weights)
+    action = actions.add_parser(
+        "average",
+        help="make a member of the mean of several members' weights",
+        description="Of trainings that went on from one another, or from the same weights. The last one's network is "
+        "kept; the others may have been fed fewer channels.",
+    )
+    action.add_argument("members", nargs="+", metavar="MEMBER", help="a shipped one's name, or a folder; two or more")
+    action.add_argument("out", type=Path, metavar="OUT", help="the new member's folder")
+    action.set_defaults(run=_average_weights)
 
 
 def _import_weights(options: argparse.Namespace) -> None:
@@ -183,3 +192,11 @@ def _import_weights(options: argparse.Namespace) -> None:
         options.describe,
     )
     print(import_weights(request, load_network("cds")).folder)
+
+
+def _average_weights(options: argparse.Namespace) -> None:
+    from deeppsma.training.average import average_members
+    from deeppsma.training.command import starting_member
+
+    members = [starting_member(name) for name in options.members]
+    print(average_members([member for member in members if member is not None], options.out).folder)

@@ -74,7 +74,7 @@ def _of_fold(request: TrainRequest, folders: list[Path]) -> tuple[list[Path], li
 
 
 def starting_member(wanted: str) -> Member | None:
-    """The member to go on from: a folder, or the name of a shipped one."""
+    """The member of a folder, or the shipped one of a name; None for no name."""
     if not wanted:
         return None
     return read_member(Path(wanted)) if Path(wanted).is_dir() else WeightsStore.default().member(wanted)
