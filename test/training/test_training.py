@@ -293,6 +293,14 @@ def test_what_a_training_does_not_see_is_said(cohort, tmp_path, monkeypatch, cap
     assert line in manifest["training"]["fallbacks"]
 
 
+def test_a_spoilt_list_of_samples_is_one_line(cohort, tmp_path):
+    folders = case_folders(cohort)[:1]
+    ((first, _),) = cached_samples(folders, SMALL_NETWORK, tmp_path)
+    next(first.parent.glob("*.json")).write_text('["train')
+    with pytest.raises(InputError, match="not readable as JSON"):
+        list(cached_samples(folders, SMALL_NETWORK, tmp_path))
+
+
 def test_a_negative_seed_is_one_line(cohort, tmp_path, capsys):
     assert main(["train", str(cohort), str(tmp_path / "run"), "--seed", "-1"]) == 5
     assert "--seed: -1" in capsys.readouterr().err
