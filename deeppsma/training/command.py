@@ -118,10 +118,10 @@ def run_training(request: TrainRequest) -> Member:
         start = starting_member(request.start)
         network, config = chosen_settings(request)
         folders, held_out = _of_fold(request, case_folders(request.data))
-        notes = [f"{f.name}: {line}" for f in folders for line in notes_on(load_case(f), network)]
-        if processes.first:
-            for note in notes:
-                print(f"note: {note}", file=sys.stderr)
+        watched = folders if processes.first else []  # one process tells, so one reads the headers
+        notes = [f"{folder.name}: {line}" for folder in watched for line in notes_on(load_case(folder), network)]
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
         samples, unseen = _samples(request, network, folders, held_out, processes)
         run = TrainingRun(
             samples, network, config, request.out, request.seed, plan.device, start=start, held_out=unseen
