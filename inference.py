@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from deeppsma.job import Job, guarded, run_job
-from deeppsma.recipe import DEFAULT_RECIPE
+from deeppsma.operation.job import Job, guarded, run_job
+from deeppsma.pipeline.recipe import DEFAULT_RECIPE
 
 
 def main() -> None:

@@ -23,13 +23,13 @@ import numpy as np
 
 from benchmarks.pipeline import measure, print_measured
 from deeppsma import Tracer, load_case
-from deeppsma.case import Case
-from deeppsma.images import Volume
-from deeppsma.network import load_network
-from deeppsma.nnunet.importer import ImportRequest, import_weights
-from deeppsma.nnunet.plans import read_plan
-from deeppsma.resampling import resample
-from deeppsma.unet import UNet
+from deeppsma.core.resampling import resample
+from deeppsma.io.case import Case
+from deeppsma.io.image_files import Volume
+from deeppsma.models.config import load_network
+from deeppsma.models.nnunet.importer import ImportRequest, import_weights
+from deeppsma.models.nnunet.plans import read_plan
+from deeppsma.models.unet import UNet
 
 #: nnU-Net's plan for this data (organisers): FDG.
 SPACING, PATCH, TRANSPOSE = [3.65, 3.27, 3.65], [112, 192, 112], [1, 0, 2]

@@ -23,16 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from deeppsma.cohort import load_labelled
-from deeppsma.geometry import Geometry
-from deeppsma.images import Volume, write_image
-from deeppsma.masks import REPORT_NAME
+from deeppsma.core.geometry import Geometry
+from deeppsma.core.resampling import resample
+from deeppsma.core.tracer import Tracer
+from deeppsma.evaluation.scoring import score_result
+from deeppsma.io.cohort import load_labelled
+from deeppsma.io.grand_challenge import SOCKETS, THRESHOLD
+from deeppsma.io.image_files import Volume, write_image
+from deeppsma.io.result_folder import REPORT_NAME
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
-from deeppsma.resampling import resample
-from deeppsma.scoring import score_result
-from deeppsma.sockets import SOCKETS, THRESHOLD
-from deeppsma.tracer import Tracer
 
 #: The largest PETs of the real data set, and label maps of a CT's plane on the same slices.
 LARGEST_PET = {Tracer.PSMA: (1261, 512, 512), Tracer.FDG: (1206, 256, 256)}

@@ -7,14 +7,14 @@ Not for clinical use.
 """
 
 from deeppsma._version import __version__
-from deeppsma.case import Case, Study, load_case
-from deeppsma.errors import DeepPsmaError, InputError
-from deeppsma.geometry import Geometry
-from deeppsma.images import Volume
-from deeppsma.recipe import Recipe, load_recipe
-from deeppsma.segment import Segmentation, segment
-from deeppsma.store import WeightsStore
-from deeppsma.tracer import Tracer
+from deeppsma.core.errors import DeepPsmaError, InputError
+from deeppsma.core.geometry import Geometry
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.case import Case, Study, load_case
+from deeppsma.io.image_files import Volume
+from deeppsma.models.store import WeightsStore
+from deeppsma.pipeline.recipe import Recipe, load_recipe
+from deeppsma.pipeline.segment import Segmentation, segment
 
 __all__ = [
     "Case",

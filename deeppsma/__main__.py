@@ -2,7 +2,7 @@
 
 import sys
 
-from deeppsma.cli import main
+from deeppsma.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

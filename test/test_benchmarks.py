@@ -1,9 +1,10 @@
+from builders.patients import SMALL_SCANNERS
+
 from benchmarks import pipeline
-from deeppsma.case import load_case
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.case import load_case
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
-from deeppsma.tracer import Tracer
-from test.phantom.small import SMALL_SCANNERS
 
 
 def test_a_run_is_measured(platform_case, tmp_path, tiny_weights, capsys):

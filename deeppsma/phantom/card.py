@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from deeppsma.phantom.focus import Focus
-from deeppsma.phantom.physique import Physique
+from deeppsma.core.tracer import Tracer
+from deeppsma.phantom.anatomy.physique import Physique
 from deeppsma.phantom.session import PhantomOptions, Session
-from deeppsma.tracer import Tracer
+from deeppsma.phantom.uptake.focus import Focus
 
 #: Rises when a seed gives another patient than before.
 PHANTOM_VERSION = 2

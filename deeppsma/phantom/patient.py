@@ -8,26 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from deeppsma.geometry import Geometry
-from deeppsma.phantom.abdomen import abdomen
+from deeppsma.core.geometry import Geometry
+from deeppsma.core.tracer import Tracer
+from deeppsma.core.transforms import RigidTransform
+from deeppsma.phantom.anatomy.abdomen import abdomen
+from deeppsma.phantom.anatomy.chest import chest
+from deeppsma.phantom.anatomy.head import glands
+from deeppsma.phantom.anatomy.pelvis import pelvis
+from deeppsma.phantom.anatomy.physique import Physique
+from deeppsma.phantom.anatomy.scene import Frame, Scene, paint
+from deeppsma.phantom.anatomy.shapes import Ellipsoid, Part
+from deeppsma.phantom.anatomy.skeleton import Arms, Spine, draw_spine, skeleton
+from deeppsma.phantom.anatomy.trunk import muscles, trunk
 from deeppsma.phantom.card import patient_card
-from deeppsma.phantom.chest import chest
-from deeppsma.phantom.disease import draw_disease
-from deeppsma.phantom.focus import Focus, Places, with_volume
-from deeppsma.phantom.head import glands
-from deeppsma.phantom.pelvis import pelvis
-from deeppsma.phantom.physique import Physique
-from deeppsma.phantom.pitfalls import draw_pitfalls
-from deeppsma.phantom.radioligand import draw_radioligand
-from deeppsma.phantom.scanners import Scanner, draw_scanner
-from deeppsma.phantom.scene import Frame, Scene, paint
+from deeppsma.phantom.scan.scanners import Scanner, draw_scanner
 from deeppsma.phantom.session import PhantomOptions, Session, Visit, rigid_motion, scan_session
-from deeppsma.phantom.shapes import Ellipsoid, Part
-from deeppsma.phantom.skeleton import Arms, Spine, draw_spine, skeleton
-from deeppsma.phantom.trunk import muscles, trunk
-from deeppsma.phantom.uptake import Physiology
-from deeppsma.rigid import RigidTransform
-from deeppsma.tracer import Tracer
+from deeppsma.phantom.uptake.disease import draw_disease
+from deeppsma.phantom.uptake.focus import Focus, Places, with_volume
+from deeppsma.phantom.uptake.physiology import Physiology
+from deeppsma.phantom.uptake.pitfalls import draw_pitfalls
+from deeppsma.phantom.uptake.radioligand import draw_radioligand
 
 #: Heights of the scene, mm of the standard man; its breadth and depth follow the man.
 _SCENE_HEIGHTS_MM = (-265.0, 928.0)

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma import organs
-from deeppsma.geometry import Geometry
-from deeppsma.images import Volume
-from deeppsma.phantom.ct import CT_PLANE, CtOptions, ct_geometry, densities, image_ct
-from deeppsma.phantom.focus import Focus, add_uptake
-from deeppsma.phantom.imaging import Exposure, PetScan, image_pet, pet_geometry
-from deeppsma.phantom.motion import Breathing, Motion
-from deeppsma.phantom.physique import Physique
-from deeppsma.phantom.radioligand import Radioligand
-from deeppsma.phantom.scanners import Scanner, field_of_view_mm
-from deeppsma.phantom.scene import Frame, Scene, smooth_field
-from deeppsma.phantom.segmenter import segmented
-from deeppsma.phantom.tissues import imaged_suv
-from deeppsma.phantom.uptake import Physiology, draw_uptake, tables
-from deeppsma.resampling import resample
-from deeppsma.rigid import RigidTransform, rotation_matrix
-from deeppsma.tracer import Tracer
+from deeppsma.core import anatomy as organs
+from deeppsma.core.geometry import Geometry
+from deeppsma.core.resampling import resample
+from deeppsma.core.tracer import Tracer
+from deeppsma.core.transforms import RigidTransform, rotation_matrix
+from deeppsma.io.image_files import Volume
+from deeppsma.phantom.anatomy.physique import Physique
+from deeppsma.phantom.anatomy.scene import Frame, Scene, smooth_field
+from deeppsma.phantom.scan.ct import CT_PLANE, CtOptions, ct_geometry, densities, image_ct
+from deeppsma.phantom.scan.imaging import Exposure, PetScan, image_pet, pet_geometry
+from deeppsma.phantom.scan.motion import Breathing, Motion
+from deeppsma.phantom.scan.scanners import Scanner, field_of_view_mm
+from deeppsma.phantom.scan.segmenter import segmented
+from deeppsma.phantom.scan.tissues import imaged_suv
+from deeppsma.phantom.uptake.focus import Focus, add_uptake
+from deeppsma.phantom.uptake.physiology import Physiology, draw_uptake, tables
+from deeppsma.phantom.uptake.radioligand import Radioligand
 
 CTS = ("full", "pet", "none")
 _TEXTURE_MM, _PLAIN_TEXTURE, _PLAIN_SPREAD = 16.0, 0.06, 0.06

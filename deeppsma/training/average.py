@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deeppsma.errors import ConfigurationError
-from deeppsma.network import NetworkConfig
-from deeppsma.training.start import starting_network
-from deeppsma.weights import Member, write_member
+from deeppsma.core.errors import ConfigurationError
+from deeppsma.models.config import NetworkConfig
+from deeppsma.models.weights import Member, write_member
+from deeppsma.training.warm_start import starting_network
 
 
 def average_members(members: Sequence[Member], out: Path) -> Member:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeppsma.errors import InputError
+from deeppsma.core.errors import InputError
 
 if TYPE_CHECKING:
     import torch

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deeppsma.case import load_case
-from deeppsma.compute import plan_compute
-from deeppsma.errors import ConfigurationError, InputError
-from deeppsma.network import NetworkConfig, load_network
-from deeppsma.resources import read_toml
-from deeppsma.store import WeightsStore
+from deeppsma.core.errors import ConfigurationError, InputError
+from deeppsma.core.settings import read_toml
+from deeppsma.inference.device import plan_compute
+from deeppsma.io.case import load_case
+from deeppsma.models.config import NetworkConfig, load_network
+from deeppsma.models.store import WeightsStore
+from deeppsma.models.weights import Member, read_member, write_member
 from deeppsma.training.checkpoint import CHECKPOINT_NAME
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.curves import draw_curves, hours_of
@@ -21,7 +22,6 @@ from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train, training_precision
 from deeppsma.training.processes import Processes, joined, take_gpu
 from deeppsma.training.samples import TRUTH, cached_samples, case_folders, notes_on
-from deeppsma.weights import Member, read_member, write_member
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeppsma.tracer import Tracer
+from deeppsma.core.tracer import Tracer
 
 if TYPE_CHECKING:
     from deeppsma.training.validation import Validation

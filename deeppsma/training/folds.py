@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeppsma.errors import InputError
-from deeppsma.jsonfile import read_json, write_json
+from deeppsma.core.errors import InputError
+from deeppsma.core.jsonfile import read_json, write_json
 
 
 @dataclass(frozen=True)

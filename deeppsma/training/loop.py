@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeppsma.compute import ComputePlan, make_deterministic
-from deeppsma.errors import ConfigurationError, InputError
-from deeppsma.network import NetworkConfig, build_network
+from deeppsma.core.errors import ConfigurationError, InputError
+from deeppsma.inference.device import ComputePlan, make_deterministic
+from deeppsma.models.config import NetworkConfig, build_network
+from deeppsma.models.weights import Member
 from deeppsma.training.checkpoint import CHECKPOINT_NAME, Progress, State
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.curves import Course
-from deeppsma.training.feed import PatchFeed
 from deeppsma.training.loss import supervised_loss
+from deeppsma.training.patch_loader import PatchFeed
 from deeppsma.training.patches import Patch
 from deeppsma.training.processes import ALONE, Processes
-from deeppsma.training.start import starting_network
 from deeppsma.training.validation import validate
-from deeppsma.weights import Member
+from deeppsma.training.warm_start import starting_network
 
 if TYPE_CHECKING:
     import torch

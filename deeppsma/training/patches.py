@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma.box import Box, IndexZyx
-from deeppsma.channels import outside_values
-from deeppsma.network import NetworkConfig
-from deeppsma.rigid import rotation_matrix
+from deeppsma.core.box import Box, IndexZyx
+from deeppsma.core.transforms import rotation_matrix
+from deeppsma.inference.sliding_window import cut
+from deeppsma.models.config import NetworkConfig
+from deeppsma.preprocessing.channels import outside_values
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.samples import Sample
-from deeppsma.windows import cut
 
 if TYPE_CHECKING:
     import torch

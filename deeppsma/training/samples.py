@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from deeppsma.box import Box, IndexZyx
-from deeppsma.case import Case, load_case
-from deeppsma.channels import build_channels
-from deeppsma.companions import note_formats
-from deeppsma.errors import InputError
-from deeppsma.images import ImageFile, Volume
-from deeppsma.jsonfile import read_json, write_json
-from deeppsma.network import NetworkConfig
-from deeppsma.resampling import resample
-from deeppsma.spaces import Space, build_spaces, pooled_maximum
-from deeppsma.tracer import Tracer
+from deeppsma.core.box import Box, IndexZyx
+from deeppsma.core.errors import InputError
+from deeppsma.core.jsonfile import read_json, write_json
+from deeppsma.core.resampling import resample
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.case import Case, load_case
+from deeppsma.io.image_files import ImageFile, Volume
+from deeppsma.models.config import NetworkConfig
+from deeppsma.preprocessing.auxiliary import note_formats
+from deeppsma.preprocessing.channels import build_channels
+from deeppsma.preprocessing.spaces import Space, build_spaces, pooled_maximum
 
 #: Name of the physicians' masks.
 TRUTH = "TTB"

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma.box import Box
-from deeppsma.channels import outside_values
-from deeppsma.compute import ComputePlan
-from deeppsma.network import NetworkConfig
-from deeppsma.predict import window_runner
-from deeppsma.prediction import RunWindow
-from deeppsma.tracer import Tracer
+from deeppsma.core.box import Box
+from deeppsma.core.tracer import Tracer
+from deeppsma.inference.device import ComputePlan
+from deeppsma.inference.run import window_runner
+from deeppsma.inference.sliding_window import blend, cut, plan_windows
+from deeppsma.inference.task import RunWindow
+from deeppsma.models.config import NetworkConfig
+from deeppsma.preprocessing.channels import outside_values
 from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce
 from deeppsma.training.samples import Sample, load_sample
-from deeppsma.windows import blend, cut, plan_windows
 
 if TYPE_CHECKING:
     import torch

@@ -2,15 +2,15 @@ import json
 
 import numpy as np
 import pytest
+from builders.patients import COARSE, SMALL_SCANNERS, small_patient
 
-from deeppsma.case import load_case
-from deeppsma.images import ImageFile
-from deeppsma.organs import LABEL_MAX, LIVER
-from deeppsma.phantom.cohort import write_patient
+from deeppsma.core.anatomy import LABEL_MAX, LIVER
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.case import load_case
+from deeppsma.io.image_files import ImageFile
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
-from deeppsma.tracer import Tracer
-from test.phantom.small import COARSE, SMALL_SCANNERS, small_patient
+from deeppsma.phantom.write_cohort import write_patient
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from builders.networks import SMALL_NETWORK
 
-from deeppsma.cli import main
-from deeppsma.errors import ConfigurationError, WeightsError
-from deeppsma.network import build_network
+from deeppsma.cli.commands import main
+from deeppsma.core.errors import ConfigurationError, WeightsError
+from deeppsma.models.config import build_network
+from deeppsma.models.weights import Member, read_member, write_member
 from deeppsma.training.average import average_members
-from deeppsma.weights import Member, read_member, write_member
-from test.training.conftest import SMALL_NETWORK
 
 MORE = replace(SMALL_NETWORK, channels=(*SMALL_NETWORK.channels, "fdg_contrast"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeppsma.tracer import Tracer
+from deeppsma.core.tracer import Tracer
 from deeppsma.training.curves import Course, draw_curves, hours_of
 from deeppsma.training.validation import Agreement, Validation
 

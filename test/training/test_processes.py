@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders.networks import QUICK, SMALL_NETWORK
 
-from deeppsma.errors import ConfigurationError
+from deeppsma.core.errors import ConfigurationError
+from deeppsma.models.weights import read_member
 from deeppsma.training import command
 from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train
 from deeppsma.training.processes import ALONE, Processes, joined
-from deeppsma.weights import read_member
-from test.training.conftest import QUICK, SMALL_NETWORK
 
 # What each process of torchrun runs: 'deeppsma train', with a network that fits a test.
 SCRIPT = """
 import sys
 from pathlib import Path
 from deeppsma.training import command
-from test.training.conftest import QUICK, SMALL_NETWORK
+from builders.networks import QUICK, SMALL_NETWORK
 command.load_settings = lambda *_: (SMALL_NETWORK, QUICK)
 data, out, folds = map(Path, sys.argv[1:])
 member = command.run_training(command.TrainRequest(data, out, fold=0, folds=folds, device="cpu"))
@@ -63,7 +63,7 @@ def test_two_processes_learn_what_one_learns(cohort, tmp_path, monkeypatch):
         capture_output=True,
         text=True,
         cwd=root,
-        env={"PYTHONPATH": str(root), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": f"{root}:{root / 'test'}", "PATH": "", "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -6,17 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from builders.cases import write_train_case
+from builders.networks import CLASSES, QUICK, SMALL_NETWORK
+from builders.patients import small_patient
 
-from deeppsma.box import Box
-from deeppsma.case import load_case
-from deeppsma.cli import main
-from deeppsma.compute import cpu_plan
-from deeppsma.errors import ConfigurationError, InputError, WeightsError
-from deeppsma.images import Volume, write_image
-from deeppsma.phantom.cohort import write_patient
-from deeppsma.resources import names
-from deeppsma.store import WeightsStore
-from deeppsma.tracer import Tracer
+from deeppsma.cli.commands import main
+from deeppsma.core.box import Box
+from deeppsma.core.errors import ConfigurationError, InputError, WeightsError
+from deeppsma.core.settings import names
+from deeppsma.core.tracer import Tracer
+from deeppsma.inference.device import cpu_plan
+from deeppsma.io.case import load_case
+from deeppsma.io.image_files import Volume, write_image
+from deeppsma.models.store import WeightsStore
+from deeppsma.models.weights import write_member
+from deeppsma.phantom.write_cohort import write_patient
 from deeppsma.training import command, loop
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.loop import TrainingRun, learning_rate, train
@@ -24,10 +28,6 @@ from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce, supervi
 from deeppsma.training.patches import draw_patch
 from deeppsma.training.samples import Sample, _at_threshold, cached_samples, case_folders, load_sample, make_samples
 from deeppsma.training.validation import Agreement, Validation
-from deeppsma.weights import write_member
-from test.phantom.small import small_patient
-from test.test_case import write_train_case
-from test.training.conftest import CLASSES, QUICK, SMALL_NETWORK
 
 
 def test_each_case_gives_two_samples(samples):

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from builders.networks import SMALL_NETWORK
 
-from deeppsma.compute import cpu_plan
-from deeppsma.tracer import Tracer
+from deeppsma.core.tracer import Tracer
+from deeppsma.inference.device import cpu_plan
 from deeppsma.training.loss import dice_ce
 from deeppsma.training.samples import Sample
 from deeppsma.training.validation import validate
-from test.training.conftest import SMALL_NETWORK
 
 
 class Oracle(torch.nn.Module):

@@ -1,0 +1,202 @@
+"""The command line: ``deeppsma COMMAND --help`` tells what each command does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deeppsma._version import __version__
+from deeppsma.cli.options import add_device, add_jobs, add_weights
+from deeppsma.cli.research import add_research
+from deeppsma.operation.job import Job, guarded, run_job
+from deeppsma.pipeline.recipe import DEFAULT_RECIPE
+
+_EPILOG = """\
+examples:
+  deeppsma phantom demo                                  make a synthetic patient
+  deeppsma segment demo/case_0000/input result           find his disease
+  deeppsma score result demo/case_0000/truth             hold it against the truth
+  deeppsma train cohort run                              train on cases in the data set's layout
+
+The shipped weights have seen synthetic patients only. Not for clinical use.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    return guarded(lambda: options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deeppsma",
+        description="Finds prostate cancer on a patient's PSMA PET/CT and FDG PET/CT and writes both masks.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"deeppsma {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_segment(commands)
+    _add_phantom(commands)
+    _add_recipes(commands)
+    _add_weights(commands)
+    add_research(commands)
+    return parser
+
+
+def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "segment",
+        help="segment a case",
+        description="Writes OUT/images/{psma,fdg}-pet-ttb/*.mha (0/1 on the PET's grid) and OUT/run_report.json.",
+    )
+    command.add_argument("case", type=Path, metavar="CASE", help="platform input folder, or train_XXXX of the data set")
+    command.add_argument("out", type=Path, metavar="OUT", help="result folder; an earlier result there is replaced")
+    command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"see 'deeppsma recipes' (default {DEFAULT_RECIPE})")
+    add_device(command)
+    add_weights(command)
+    command.add_argument("--picture", action="store_true", help="also write overview.png: projections with the masks")
+    command.set_defaults(run=_segment)
+
+
+def _segment(options: argparse.Namespace) -> None:
+    job = Job(options.case, options.out, options.recipe, options.device, options.weights, options.picture)
+    for path in run_job(job, show_progress=sys.stderr.isatty()):
+        print(path)
+    report = json.loads((options.out / "run_report.json").read_text(encoding="utf-8"))
+    for tracer, found in report["findings"].items():
+        print(f"{tracer.upper()}: {found['volume_ml']:.1f} ml in {found['components']} components")
+    print(report["notice"])
+
+
+def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "phantom",
+        help="make synthetic patients",
+        description="Makes synthetic patients: PET, CT, organ maps, truth. Patient i is drawn from SEED + i; "
+        "the same seed gives the same patient. An interrupted run goes on where it stopped.",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="one folder per patient is made there")
+    command.add_argument("--cases", type=int, default=1, help="how many (default 1)")
+    command.add_argument("--seed", type=int, default=0, help="of the first patient (default 0)")
+    layouts = ("platform", "train")
+    command.add_argument(
+        "--layout", choices=layouts, default="platform", help="as the platform's or the data set's folders"
+    )
+    add_jobs(command)
+    command.add_argument(
+        "--ct",
+        choices=("full", "pet", "none"),
+        default="full",
+        help="full: on a CT's grid (default); pet: on the PET's grid, quicker, enough for training; none",
+    )
+    command.add_argument("--no-ct", dest="ct", action="store_const", const="none", help="the same as --ct none")
+    command.set_defaults(run=_phantom)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from deeppsma.core.errors import ConfigurationError
+    from deeppsma.phantom.session import PhantomOptions
+    from deeppsma.phantom.write_cohort import CohortPlan, write_cohort
+
+    try:
+        plan = CohortPlan(options.out, options.cases, options.seed, options.layout, PhantomOptions(ct=options.ct))
+        folders = list(tqdm(write_cohort(plan, options.jobs), total=plan.cases, desc="patients", disable=None))
+    except ValueError as error:
+        raise ConfigurationError("phantom", str(error), "see deeppsma phantom --help") from None
+    for folder in sorted(folders):
+        print(folder)
+
+
+def _add_recipes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("recipes", help="list recipes and weights", description="Lists recipes and weights.")
+    add_weights(command)
+    command.set_defaults(run=_recipes)
+
+
+def _recipes(options: argparse.Namespace) -> None:
+    from deeppsma.core.errors import DeepPsmaError
+    from deeppsma.models.store import WeightsStore
+    from deeppsma.pipeline.recipe import all_recipes
+
+    store = WeightsStore.default(options.weights)
+    for recipe in all_recipes():
+        default = " (default)" if recipe.name == DEFAULT_RECIPE else ""
+        print(f"{recipe.name}{default}\n  {recipe.summary}\n  members {', '.join(recipe.members)}; {recipe.source}")
+    print("\nweights")
+    for name in store.names():
+        try:
+            member = store.member(name)
+        except DeepPsmaError as error:  # the others are still worth a line
+            print(f"  {name}: cannot be used: {error}")
+        else:
+            print(f"  {name}: {member.network.summary}; trained on {member.trained_on}; {member.folder}")
+
+
+def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("weights", help="import weights of other programs, or average some")
+    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    action = actions.add_parser(
+        "import",
+        help="make a member of an nnU-Net model folder, or of a checkpoint",
+        description="SOURCE is a model folder of nnUNet_results (plans.json, dataset.json, fold_*/checkpoint_*.pth) or "
+        "a Lightning checkpoint of the CDS network. OUT becomes a member: segment with --weights and the folder that "
+        "OUT lies in. Nothing of SOURCE is executed.",
+    )
+    action.add_argument("source", type=Path, metavar="SOURCE", help="model folder, or checkpoint")
+    action.add_argument("out", type=Path, metavar="OUT", help="the member's folder; its name is what recipes call it")
+    action.add_argument("--tracer", choices=("psma", "fdg"), default="", help="whose scans an nnU-Net model sees")
+    action.add_argument(
+        "--channels",
+        nargs="+",
+        default=(),
+        metavar="KIND",
+        help="what it is fed, in order: ratio (PET over threshold), pet (the same less 1), ct, organs, contrast "
+        "(uptake against the organ's own), organ-NAME, sdf-NAME (default: what dataset.json says, if it leaves no "
+        "doubt)",
+    )
+    action.add_argument("--folds", nargs="+", default=(), metavar="F", help="0 1 2, or all (default: every one there)")
+    action.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="of each fold")
+    action.add_argument("--mirror", action="store_true", help="average over mirrored images, as nnU-Net does; slower")
+    action.add_argument("--describe", default="", metavar="TEXT", help="what it was trained on, for the run report")
+    action.set_defaults(run=_import_weights)
+    action = actions.add_parser(
+        "average",
+        help="make a member of the mean of several members' weights",
+        description="Of trainings that went on from one another, or from the same weights. The last one's network is "
+        "kept; the others may have been fed fewer channels.",
+    )
+    action.add_argument("members", nargs="+", metavar="MEMBER", help="a shipped one's name, or a folder; two or more")
+    action.add_argument("out", type=Path, metavar="OUT", help="the new member's folder")
+    action.set_defaults(run=_average_weights)
+
+
+def _import_weights(options: argparse.Namespace) -> None:
+    from deeppsma.models.config import load_network
+    from deeppsma.models.nnunet.importer import ImportRequest, import_weights
+
+    request = ImportRequest(
+        options.source,
+        options.out,
+        options.tracer,
+        tuple(options.channels),
+        tuple(options.folds),
+        options.checkpoint,
+        options.mirror,
+        options.describe,
+    )
+    print(import_weights(request, load_network("cds")).folder)
+
+
+def _average_weights(options: argparse.Namespace) -> None:
+    from deeppsma.training.average import average_members
+    from deeppsma.training.command import starting_member
+
+    members = [starting_member(name) for name in options.members]
+    print(average_members([member for member in members if member is not None], options.out).folder)

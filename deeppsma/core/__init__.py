@@ -1,0 +1,1 @@
+"""What everything stands on: grids, transforms, resampling, anatomy, settings, errors. Imports nothing above it."""

@@ -1,0 +1,1 @@
+"""Hold masks against ground truth: metrics, scoring, cross-validation, the reports' tables."""

@@ -1,0 +1,179 @@
+"""``deeppsma experiments``: the tables of the CDS report, and a FROC, on a cohort."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from deeppsma.core.errors import ConfigurationError, InputError
+from deeppsma.core.jsonfile import write_json
+from deeppsma.core.tracer import Tracer
+from deeppsma.evaluation.cross_validation import Crossval, read_crossval
+from deeppsma.evaluation.froc import CUTOFFS, draw_froc, froc, froc_table
+from deeppsma.evaluation.methods import TRIVIAL, CaseScores, Method, score_case
+from deeppsma.evaluation.metrics import LesionCounts, Scores
+from deeppsma.evaluation.removals import Removal, removals_csv, removals_table
+from deeppsma.evaluation.report_tables import beside_the_report, means, orders, reported
+from deeppsma.evaluation.scoring import CohortScores, csv_table, rank, rank_table, summary_table
+from deeppsma.io.cohort import cohort_folders, load_labelled
+from deeppsma.models.store import WeightsStore
+from deeppsma.models.weights import NOTICE, Member
+from deeppsma.pipeline.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
+from deeppsma.pipeline.segment import left_out
+from deeppsma.reporting.pictures import kind_of_cohort
+from deeppsma.training.samples import fingerprint
+
+REPORT_NAME, CSV_NAME, FROC_NAME, SCORES_FOLDER = "experiments.md", "experiments.csv", "froc.png", "scores"
+#: A row per lesion that refinement took away; written where a recipe refines.
+REMOVALS_NAME = "removals.csv"
+
+
+@dataclass(frozen=True)
+class ExperimentsRequest:
+    """What the command line asks for; see ``deeppsma experiments --help``."""
+
+    cohort: Path
+    out: Path
+    recipes: tuple[str, ...] = CDS_RECIPES
+    weights: Path | None = None
+    crossval: Path | None = None
+    device: str = "auto"
+
+
+def run_experiments(request: ExperimentsRequest) -> str:
+    """Score methods on a cohort; returns the tables, which also lie in OUT.
+
+    Cases that are scored are not scored again, unless they, the methods or
+    their weights have changed.
+    """
+    crossval = read_crossval(request.crossval) if request.crossval is not None else None
+    methods = _methods(request, crossval)
+    swept = DEFAULT_RECIPE if DEFAULT_RECIPE in [method.name for method in methods] else methods[0].name
+    folders = cohort_folders(request.cohort)
+    if crossval is not None and any(fingerprint(folder) in crossval.cases for folder in folders):
+        raise InputError(request.cohort, "cases of the cross-validation itself", "give a cohort that it has not seen")
+    (request.out / SCORES_FOLDER).mkdir(parents=True, exist_ok=True)
+    cases = [_of_case(folder, methods, swept, request) for folder in tqdm(folders, desc="cases", disable=None)]
+    scores: dict[str, CohortScores] = {
+        name: {tracer: [case.scores[name][tracer] for case in cases] for tracer in Tracer}
+        for name in (TRIVIAL, *(method.name for method in methods))
+    }
+    curves = {tracer: froc([case.sweep[tracer] for case in cases]) for tracer in Tracer}
+    people = f"{len(folders)} {kind_of_cohort(folders)}"
+    try:
+        draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
+    except ImportError:
+        print("note: no picture of the FROC: matplotlib is not installed", file=sys.stderr)
+    fallbacks = [line for method in methods for line in method.fallbacks]
+    fallbacks += [
+        f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
+    ]
+    text = _text(methods, scores, crossval, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
+    removals = {m.name: [case.removals[m.name] for case in cases] for m in methods if m.recipe.refinement}
+    if removals:
+        text += f"\n## What refinement took away\n\n{removals_table(removals)}\n"
+        names = [folder.name for folder in folders]
+        (request.out / REMOVALS_NAME).write_text(removals_csv(removals, names), encoding="utf-8")
+    if fallbacks:
+        text += "\n## What did not go as planned\n\n" + "\n".join(f"- {line}" for line in fallbacks) + "\n"
+    (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
+    (request.out / CSV_NAME).write_text(csv_table(scores, [folder.name for folder in folders]), encoding="utf-8")
+    return text
+
+
+def _methods(request: ExperimentsRequest, crossval: Crossval | None) -> list[Method]:
+    """The recipes with their members; the ensemble is that of the folds, where folds are given."""
+    if not request.recipes or len(set(request.recipes)) != len(request.recipes):
+        raise ConfigurationError("--recipes", f"{request.recipes}", "name each recipe once")
+    store = WeightsStore.default(request.weights)
+    methods = []
+    for name in request.recipes:
+        recipe = load_recipe(name)
+        if crossval is not None and name == "ensemble":
+            members: Sequence[Member] = list(crossval.members.values())
+        else:
+            members = store.choose(recipe.members, recipe.average)
+        methods.append(Method(recipe.name, recipe, tuple(members), tuple(left_out(recipe, store, members))))
+    if len({method.name for method in methods}) != len(methods):
+        raise ConfigurationError("--recipes", "two files of one name", "rename one of them")
+    return methods
+
+
+def _of_case(folder: Path, methods: Sequence[Method], swept: str, request: ExperimentsRequest) -> CaseScores:
+    of = {
+        "case": fingerprint(folder),
+        "methods": {method.name: method.identity for method in methods},
+        "cutoffs": list(CUTOFFS),
+        "swept": swept,
+    }
+    path = request.out / SCORES_FOLDER / f"{folder.name}.json"
+    kept = _kept(path, json.loads(json.dumps(of)))
+    if kept is not None:
+        return kept
+    found = score_case(load_labelled(folder), methods, swept, request.device)
+    content = {
+        "of": of,
+        "scores": {
+            m: {t.value: asdict(each) for t, each in by_tracer.items()} for m, by_tracer in found.scores.items()
+        },
+        "sweep": {tracer.value: [asdict(each) for each in counts] for tracer, counts in found.sweep.items()},
+        "removals": {method: [asdict(each) for each in every] for method, every in found.removals.items()},
+        "fallbacks": found.fallbacks,
+    }
+    write_json(path, content)
+    return found
+
+
+def _kept(path: Path, of: dict[str, Any]) -> CaseScores | None:
+    """Scores of an earlier run, if they are of this very case and these methods."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["of"] != of:
+            return None
+        scores = {m: {t: Scores(**by[t.value]) for t in Tracer} for m, by in content["scores"].items()}
+        sweep = {t: [LesionCounts(**each) for each in content["sweep"][t.value]] for t in Tracer}
+        removals = {m: [Removal(**each) for each in every] for m, every in content["removals"].items()}
+        return CaseScores(scores, sweep, removals, list(content["fallbacks"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, cut off, or of another version: scored anew
+
+
+def _text(
+    methods: Sequence[Method],
+    scores: Mapping[str, CohortScores],
+    crossval: Crossval | None,
+    people: str,
+    curve: str,
+) -> str:
+    rows = {name: means(each) for name, each in scores.items()}
+    trained = sorted({member.trained_on for method in methods for member in method.members})
+    parts = [
+        f"# Experiments on {people} patients",
+        f"**{NOTICE}** Weights trained on: {'; '.join(trained)}. Rows marked *report: real* are the CDS report's own "
+        "figures, measured on real patients with other weights: they show the tables' shape, not a comparison.",
+    ]
+    if crossval is not None:
+        ours = {name: means(each) for name, each in crossval.scores.items()}
+        held_out = {
+            name: f"{len(each[Tracer.PSMA])} {crossval.patients}, held out, {crossval.recipe}"
+            for name, each in crossval.scores.items()
+        }
+        parts += ["## Table 1: cross-validation folds", beside_the_report(ours, reported("folds"), held_out)]
+    for title, name in (("Table 2: postprocessing", "postprocessing"), ("Table 3: unseen patients", "unseen")):
+        theirs = reported(name)
+        chosen = {key: row for key, row in rows.items() if key in theirs}
+        if chosen:
+            parts += [
+                f"## {title}",
+                beside_the_report(chosen, theirs, dict.fromkeys(chosen, people)),
+                orders(chosen, theirs),
+            ]
+    ranked = rank({name: each for name, each in scores.items() if name != TRIVIAL})
+    parts += ["## All figures", summary_table(scores), "## Ranks, as the challenge ranks", rank_table(ranked), curve]
+    return "\n\n".join(parts) + "\n"

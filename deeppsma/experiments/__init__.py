@@ -1,1 +1,0 @@
-"""Methods side by side on a cohort: the tables of the reports."""

@@ -1,0 +1,1 @@
+"""Networks: configuration, construction, weights, and where they are found."""

@@ -1,0 +1,182 @@
+"""Read an nnU-Net model folder: plans, data set, checkpoints. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deeppsma.core.errors import WeightsError
+from deeppsma.core.jsonfile import read_json
+from deeppsma.models.nnunet.plans import Plan, read_plan
+
+if TYPE_CHECKING:
+    import torch
+
+_REMEDY = "give a model folder of nnUNet_results, with plans.json, dataset.json and fold_*/checkpoint_*.pth"
+#: Of each fold, where nobody says otherwise.
+CHECKPOINT = "checkpoint_final.pth"
+#: The decoder of nnU-Net's networks names the encoder a second time, and blocks name their parts twice.
+_REPEATED = ("decoder.encoder.", ".all_modules.")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a folder holds.
+
+    Parameters
+    ----------
+    plan
+        Preprocessing, windows, architecture.
+    channel_names, labels
+        As the data set calls them.
+    dataset_name
+        As the plans call it; may be empty.
+    folds
+        Weights by fold, in the folds' order.
+    """
+
+    plan: Plan
+    channel_names: tuple[str, ...]
+    labels: Mapping[str, int]
+    dataset_name: str
+    folds: Mapping[str, Mapping[str, torch.Tensor]]
+
+
+def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str = CHECKPOINT) -> ModelFolder:
+    """Read a model folder.
+
+    Parameters
+    ----------
+    folder
+        Such as ``nnUNet_results/Dataset801_X/nnUNetTrainer__nnUNetPlans__3d_fullres``.
+    folds
+        "0", "all", ...; none for every fold that is there.
+    checkpoint
+        File of each fold.
+
+    Raises
+    ------
+    WeightsError
+        One line: which file, what was found, what to do.
+    """
+    for name in ("plans.json", "dataset.json"):
+        if not (folder / name).is_file():
+            raise WeightsError(folder, f"no {name} there", _REMEDY)
+    plans, dataset = (read_json(folder / name, _REMEDY, WeightsError) for name in ("plans.json", "dataset.json"))
+    channel_names, labels = _said(dataset, folder / "dataset.json")
+    chosen = list(folds) or _folds_in(folder, checkpoint)
+    plan: Plan | None = None
+    kept = {}
+    for fold in chosen:
+        path = folder / f"fold_{fold}" / checkpoint
+        content = read_checkpoint(path)  # one at a time: an optimiser's state is twice as large as the weights
+        try:
+            if plan is None:
+                mirrors = tuple(int(axis) for axis in content.get("inference_allowed_mirroring_axes") or ())
+                plan = read_plan(plans, dataset, content["init_args"]["configuration"], mirrors)
+            state = content["network_weights"]
+        except (ValueError, OverflowError) as error:
+            raise WeightsError(folder / "plans.json", str(error), "give a model that this package knows") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise WeightsError(folder, f"no nnU-Net model ({error!r})", _REMEDY) from None
+        kept[fold] = _fitting(state, plan, path)
+    if plan is None:
+        raise WeightsError(folder, f"no fold_*/{checkpoint} there", _REMEDY)
+    return ModelFolder(plan, channel_names, labels, str(plans.get("dataset_name", "")), kept)
+
+
+def _folds_in(folder: Path, checkpoint: str) -> list[str]:
+    """Every fold; one that has no checkpoint is not passed over."""
+    places = sorted(path for path in folder.glob("fold_*") if path.is_dir())
+    for place in places:
+        if not (place / checkpoint).is_file():
+            remedy = "finish its training, or import the folds that are finished, with --folds"
+            raise WeightsError(place, f"no {checkpoint} there", remedy)
+    return [place.name.removeprefix("fold_") for place in places]
+
+
+def _said(dataset: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Names of the channels in their order, and labels, as a data set has them."""
+    try:
+        names = dataset.get("channel_names") or dataset["modality"]
+        ordered = tuple(str(names[key]) for key in sorted(names, key=int))
+        return ordered, {str(name): value for name, value in dataset["labels"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        found = f"no channel_names and labels as nnU-Net v2 has them ({error!r})"
+        raise WeightsError(path, found, "give the dataset.json of this very training") from None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint: tensors, numbers and text; anything that asks to be run is refused.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, or holds more than that.
+    """
+    import torch
+
+    try:
+        with torch.serialization.safe_globals(_plain_numbers()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(path, f"not readable ({error.strerror})", _REMEDY) from None
+    except pickle.UnpicklingError as error:
+        asked = _asked(error)
+        if asked:
+            raise WeightsError(path, f"it asks for code to be run ({asked})", "do not trust this file") from None
+        raise WeightsError(path, "damaged, or no checkpoint", "copy the file again") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise WeightsError(path, f"damaged, or no checkpoint ({str(error)[:80]})", "copy the file again") from None
+    if not isinstance(content, dict):
+        raise WeightsError(path, f"a {type(content).__name__}, no checkpoint", _REMEDY)
+    return content
+
+
+def _plain_numbers() -> list[Any]:
+    """Numpy's numbers, which nnU-Net's log of a training is full of; they are data."""
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")]
+    return [np.dtype, *kinds, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
+
+
+def _asked(error: BaseException) -> str:
+    """Which thing a pickle asked for, from torch's long explanation; empty if it asked for none."""
+    words = str(error).split("GLOBAL ")
+    return words[1].split()[0] if len(words) > 1 else ""
+
+
+def _fitting(state: Any, plan: Plan, path: Path) -> dict[str, torch.Tensor]:
+    """The weights of the plan's network, each once.
+
+    Raises
+    ------
+    WeightsError
+        If they are of another network.
+    """
+    import torch
+
+    from deeppsma.models.unet import UNet
+
+    wanted = dict(UNet(plan.shape).named_parameters())
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(path, "no table of weights", _REMEDY)
+    # A compiled or distributed network's names begin otherwise.
+    plain = {str(key).removeprefix("module.").removeprefix("_orig_mod."): value for key, value in dict(state).items()}
+    found = {key: value for key, value in plain.items() if not any(part in key for part in _REPEATED)}
+    wrong = sorted(set(found) ^ set(wanted))
+    if wrong:
+        raise WeightsError(path, f"weights of another network than the plans' (first difference: {wrong[0]})", _REMEDY)
+    for key, value in found.items():
+        if tuple(value.shape) != tuple(wanted[key].shape):
+            sizes = f"{tuple(value.shape)}, the plans say {tuple(wanted[key].shape)}"
+            raise WeightsError(path, f"{key} is {sizes}", "give plans and dataset.json of this very training")
+        if not torch.isfinite(value).all():
+            raise WeightsError(path, f"NaN or infinite weights in {key}", "train again, or choose another checkpoint")
+    return found

@@ -1,0 +1,130 @@
+"""Where members are found: folders of them, and nnU-Net's results folders as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deeppsma.core.errors import WeightsError
+from deeppsma.core.settings import resources_folder
+from deeppsma.models.nnunet.adopt import adopt_model, find_models
+from deeppsma.models.weights import MANIFEST_NAME, WEIGHTS_NAME, Member, read_member
+
+#: Stands for every member of a folder.
+ALL_MEMBERS = "*"
+
+
+@dataclass(frozen=True)
+class WeightsStore:
+    """Folders that hold members, first come first served.
+
+    Parameters
+    ----------
+    folders
+        Searched in order; one that is not there is skipped.
+    """
+
+    folders: tuple[Path, ...]
+
+    @classmethod
+    def default(cls, first: Path | None = None) -> WeightsStore:
+        """The folder given, then the shipped weights.
+
+        Raises
+        ------
+        WeightsError
+            If ``first`` is given and holds no member.
+        """
+        shipped = resources_folder() / "weights"
+        if first is None:
+            return cls((shipped,))
+        if not _names_in(first):
+            remedy = f"a member is a folder with {MANIFEST_NAME} and {WEIGHTS_NAME}, or a model folder of nnU-Net"
+            raise WeightsError(first, "no member there", remedy)
+        return cls((first, shipped))
+
+    def names(self) -> list[str]:
+        """Names of all members."""
+        return sorted({name for folder in self.folders for name in _names_in(folder)})
+
+    def choose(self, wanted: tuple[str, ...], average: str = "logits") -> list[Member]:
+        """Members that a recipe asks for.
+
+        Parameters
+        ----------
+        wanted
+            Names; or "*" alone for all that can be averaged so of the first
+            folder that has any member, so that weights of one's own are not
+            mixed with shipped ones.
+        average
+            Of "*": "logits" takes networks whose answers are independent
+            (CDS), "probabilities" those of classes (PaIRe, nnU-Net).
+
+        Raises
+        ------
+        WeightsError
+            If a member is missing, or the folder that comes first offers
+            members and none of them is asked for.
+        """
+        if wanted == (ALL_MEMBERS,):
+            return self._all(classes=average == "probabilities")
+        members = [self.member(name) for name in wanted]
+        first = self.folders[0]
+        if len(self.folders) > 1 and not set(_names_in(first)) & set(wanted):
+            found = f"holds {', '.join(_names_in(first))}, and the recipe asks for {', '.join(wanted)}"
+            remedy = "rename the member, or choose the recipe 'ensemble', or 'nnunet' for models of nnU-Net"
+            raise WeightsError(first, found, remedy)
+        return members
+
+    def _all(self, classes: bool) -> list[Member]:
+        folder = next((folder for folder in self.folders if _names_in(folder)), None)
+        if folder is None:
+            remedy = "train some, or give their folder with --weights"
+            raise WeightsError(str(self.folders[0]), "no weights to average", remedy)
+        own, models = _own_in(folder), find_models(folder)
+        members = [read_member(path) for path in own.values()]
+        members = [member for member in members if member.network.classes == classes]
+        if classes:  # as all models of nnU-Net do; where they do not count, they are not read
+            members += [adopt_model(name, path) for name, path in models.items()]
+        if not members:
+            kind, other = ("classes", "'ensemble'") if classes else ("no classes", "'nnunet'")
+            found = f"holds {', '.join(_names_in(folder))}: no network that answers with {kind}"
+            raise WeightsError(folder, found, f"choose the recipe {other}, or one that names them")
+        return sorted(members, key=lambda member: member.name)
+
+    def passed_over(self, chosen: Sequence[Member]) -> list[str]:
+        """Members of the folder that comes before the shipped ones which are not among those chosen."""
+        taken = {member.name for member in chosen}
+        return [name for name in _names_in(self.folders[0]) if name not in taken] if len(self.folders) > 1 else []
+
+    def member(self, name: str) -> Member:
+        """The member of a name.
+
+        Raises
+        ------
+        WeightsError
+            If there is none, or its manifest makes no sense.
+        """
+        for folder in self.folders:
+            if name in _names_in(folder):
+                return _member_in(folder, name)
+        there = ", ".join(self.names()) or "none"
+        raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
+
+
+def _own_in(folder: Path) -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{MANIFEST_NAME}"))}
+
+
+def _names_in(folder: Path) -> list[str]:
+    own, models = _own_in(folder), find_models(folder)
+    if both := sorted(set(own) & set(models)):
+        found = f"two members named {both[0]}, {own[both[0]]} and {models[both[0]]}"
+        raise WeightsError(folder, found, "rename one of them")
+    return sorted({*own, *models})
+
+
+def _member_in(folder: Path, name: str) -> Member:
+    own = _own_in(folder)
+    return read_member(own[name]) if name in own else adopt_model(name, find_models(folder)[name])

@@ -1,0 +1,1 @@
+"""From folder to folder: jobs, as the command line, the container and later servers run them."""

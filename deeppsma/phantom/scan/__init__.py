@@ -1,0 +1,1 @@
+"""What a scanner makes of it: motion, blur, noise, CT, organ map."""

@@ -1,0 +1,1 @@
+"""What takes up the tracers: physiology, disease, pitfalls."""

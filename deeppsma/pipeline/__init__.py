@@ -1,0 +1,1 @@
+"""The one pipeline: a recipe on a case, from headers to masks and run report."""

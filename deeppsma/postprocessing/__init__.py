@@ -1,0 +1,1 @@
+"""From logits to masks: fusion, region growing, lesions, refinement."""

@@ -1,0 +1,157 @@
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders.cases import GRIDS, THRESHOLDS, TRANSFORM, write_platform_case, write_train_case
+
+from deeppsma.core.errors import InputError
+from deeppsma.core.tracer import Tracer
+from deeppsma.core.transforms import RigidTransform
+from deeppsma.io.case import load_case
+from deeppsma.io.image_files import ImageFile, Volume, write_image
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz"])
+@pytest.mark.parametrize("with_listing", [True, False])
+def test_platform_case(tmp_path, suffix, with_listing):
+    case = load_case(write_platform_case(tmp_path / "input", suffix, with_listing))
+    for tracer in Tracer:
+        study = case.study(tracer)
+        assert study.threshold_suv == THRESHOLDS[tracer]
+        assert study.pet.geometry.same_grid(GRIDS[tracer])
+        assert study.organs is not None
+        assert study.ct is not None
+        assert study.truth is None
+    assert np.allclose(case.fdg_to_psma.matrix, TRANSFORM.matrix)
+
+
+def test_train_case(tmp_path):
+    case = load_case(write_train_case(tmp_path / "train_0001"))
+    assert case.name == "train_0001"
+    assert case.psma.truth is not None
+    assert case.psma.ct is None
+    assert case.fdg.threshold_suv == THRESHOLDS[Tracer.FDG]
+    assert np.allclose(case.fdg_to_psma.matrix, TRANSFORM.matrix, atol=1e-6)
+
+
+def test_transforms_are_each_others_inverse(platform_case):
+    case = load_case(platform_case)
+    there, back = case.transform(Tracer.FDG), case.transform(Tracer.PSMA)
+    point = np.array([[1.0, 2, 3]])
+    assert back.apply(there.apply(point)) == pytest.approx(point)
+
+
+def test_the_input_folder_may_be_a_link_and_file_names_are_free(tmp_path, platform_case):
+    next((platform_case / "images/fdg-pet").iterdir()).rename(platform_case / "images/fdg-pet/any name.mha")
+    (tmp_path / "link").symlink_to(platform_case)
+    assert load_case(tmp_path / "link").fdg.pet.path.name == "any name.mha"
+
+
+def test_hidden_files_beside_an_image_are_no_images(platform_case):
+    (platform_case / "images/fdg-pet/._image.mha").write_text("left by a file manager")
+    assert load_case(platform_case).fdg.pet.path.name == "image.mha"
+
+
+def test_other_paths_named_by_the_listing_are_followed(platform_case):
+    shutil.move(platform_case / "images/fdg-pet", platform_case / "elsewhere")
+    listing = json.loads((platform_case / "inputs.json").read_text())
+    for entry in listing:
+        if entry["interface"]["slug"] == "fdg-pet":
+            entry["interface"]["relative_path"] = "elsewhere"
+    (platform_case / "inputs.json").write_text(json.dumps(listing))
+    assert load_case(platform_case).fdg.pet.path.parent.name == "elsewhere"
+
+
+def test_values_may_stand_in_the_listing(platform_case):
+    (platform_case / "fdg-pet-suv-threshold.json").unlink()
+    (platform_case / "psma-to-fdg-registration.json").unlink()
+    listing = json.loads((platform_case / "inputs.json").read_text())
+    for entry in listing:
+        if entry["interface"]["slug"] == "fdg-pet-suv-threshold":
+            entry["value"] = 2.75
+        if entry["interface"]["slug"] == "psma-to-fdg-registration":
+            entry["value"] = TRANSFORM.to_challenge()
+    (platform_case / "inputs.json").write_text(json.dumps(listing))
+    case = load_case(platform_case)
+    assert case.fdg.threshold_suv == 2.75
+    assert np.allclose(case.fdg_to_psma.matrix, TRANSFORM.matrix)
+
+
+def test_an_organ_map_that_is_not_offered_may_be_missing(tmp_path):
+    folder = write_platform_case(tmp_path / "input", with_listing=False)
+    shutil.rmtree(folder / "images/fdg-ct-organ-segmentation")
+    assert load_case(folder).fdg.organs is None
+    assert load_case(folder).fdg.read_organs() is None
+
+
+def test_nothing_but_headers_is_read_on_loading(platform_case, monkeypatch):
+    def refuse(self, dtype=None):
+        raise AssertionError(f"read {self.path}")
+
+    monkeypatch.setattr(ImageFile, "read", refuse)
+    load_case(platform_case)
+
+
+def test_organ_labels_of_a_float_map_become_whole_numbers(platform_case):
+    place = platform_case / "images/psma-ct-organ-segmentation"
+    volume = load_case(platform_case).psma.read_organs()
+    shutil.rmtree(place)
+    place.mkdir()
+    write_image(Volume(volume.voxels.astype(np.float32), volume.geometry), place / "a.nii.gz")
+    again = load_case(platform_case).psma.read_organs()
+    assert again.voxels.dtype == np.uint8
+    assert np.array_equal(again.voxels, volume.voxels)
+
+
+@pytest.mark.parametrize("value", [-1, 118, 0.5, np.nan])
+def test_wrong_organ_labels_are_refused(platform_case, value):
+    case = load_case(platform_case)
+    volume = case.psma.read_organs()
+    voxels = volume.voxels.astype(np.float32)
+    voxels[0, 0, 0] = value
+    write_image(Volume(voxels, volume.geometry), case.psma.organs.path)
+    with pytest.raises(InputError, match=r"organ labels|NaN"):
+        load_case(platform_case).psma.read_organs()
+
+
+def test_studies_that_the_registration_tears_apart_are_refused(platform_case):
+    far = RigidTransform(translation_xyz=(0.0, 0.0, 5000.0))
+    (platform_case / "psma-to-fdg-registration.json").write_text(json.dumps(far.to_challenge()))
+    with pytest.raises(InputError, match="wholly outside"):
+        load_case(platform_case)
+
+
+def test_a_truth_on_another_grid_is_refused(tmp_path):
+    folder = write_train_case(tmp_path / "train_0001")
+    grid = replace(GRIDS[Tracer.FDG], origin_xyz=(0.0, 0.0, 0.0))
+    write_image(Volume(np.zeros(grid.shape_zyx, np.uint8), grid), folder / "FDG/TTB.nii.gz")
+    with pytest.raises(InputError, match="not the PET's grid"):
+        load_case(folder)
+
+
+@pytest.mark.parametrize("name", ["FDG/PET.nii.gz", "FDG/rigid.tfm", "PSMA/threshold.json"])
+def test_an_incomplete_train_case_is_refused(tmp_path, name):
+    folder = write_train_case(tmp_path / "train_0001")
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=name.split("/")[1]):
+        load_case(folder)
+
+
+def test_no_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        load_case(tmp_path / "nowhere")
+
+
+def test_a_ct_that_is_none_is_refused(platform_case):
+    study = load_case(platform_case).fdg
+    assert study.read_ct().voxels.min() == -1000
+    assert replace(study, ct=None).read_ct() is None
+    path = study.ct.path
+    for value in (40, -20000, 90000):
+        voxels = np.full(study.ct.geometry.shape_zyx, value, np.float32)
+        voxels[0] = -1000 if value > 1000 else value
+        write_image(Volume(voxels, study.ct.geometry), path)
+        with pytest.raises(InputError, match="give the CT in Hounsfield units"):
+            load_case(platform_case).fdg.read_ct()
