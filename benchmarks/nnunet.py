@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.pipeline import measure, print_measured
 from deeppsma import Tracer, load_case
 from deeppsma.core.resampling import resample
+from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case
-from deeppsma.io.image_files import Volume
 from deeppsma.models.config import load_network
 from deeppsma.models.nnunet.importer import ImportRequest, import_weights
 from deeppsma.models.nnunet.plans import read_plan

@@ -26,11 +26,13 @@ import numpy as np
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.evaluation.scoring import score_result
 from deeppsma.io.cohort import load_labelled
 from deeppsma.io.grand_challenge import SOCKETS, THRESHOLD
-from deeppsma.io.image_files import Volume, write_image
+from deeppsma.io.image_files import write_image
 from deeppsma.io.result_folder import REPORT_NAME
+from deeppsma.io.transform_files import to_challenge
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
 
@@ -111,7 +113,7 @@ def write_largest_case(folder: Path) -> Path:
         if not socket.is_image:
             is_threshold = socket.kind == THRESHOLD and socket.tracer is not None
             threshold = patient.sessions[socket.tracer].pet.threshold_suv if socket.tracer is not None else 0.0
-            content: Any = threshold if is_threshold else patient.fdg_to_psma.to_challenge()
+            content: Any = threshold if is_threshold else to_challenge(patient.fdg_to_psma)
             (folder / socket.relative_path).write_text(json.dumps(content), encoding="utf-8")
     return folder
 

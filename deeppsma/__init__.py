@@ -10,8 +10,8 @@ from deeppsma._version import __version__
 from deeppsma.core.errors import DeepPsmaError, InputError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case, Study, load_case
-from deeppsma.io.image_files import Volume
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.recipe import Recipe, load_recipe
 from deeppsma.pipeline.segment import Segmentation, segment

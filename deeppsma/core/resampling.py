@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from deeppsma.core.box import Box
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.transforms import RigidTransform
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 
 if TYPE_CHECKING:
     import SimpleITK as sitk

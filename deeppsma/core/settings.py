@@ -1,12 +1,21 @@
-"""Where recipes, networks, training settings and shipped weights lie."""
+"""Settings and JSON: where they lie, how they are read, and how a dataclass is made of them.
+
+Recipes, networks, training settings and shipped weights lie in ``resources``. Whatever is wrong with a file is one
+line.
+"""
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from deeppsma.core.errors import ConfigurationError
+from deeppsma.core.errors import ConfigurationError, InputError
+
+_T = TypeVar("_T")
 
 
 def resources_folder() -> Path:
@@ -37,3 +46,59 @@ def read_toml(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
 def names(kind: str, ending: str = "toml") -> list[str]:
     """Names of the files of a kind ("recipes", "networks", "training"; "refinement" are "json")."""
     return sorted(path.stem for path in (resources_folder() / kind).glob(f"*.{ending}"))
+
+
+def read_json(path: Path, remedy: str, error: type[InputError] = InputError) -> Any:
+    """Content of a JSON file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What to do if it cannot be read.
+    error
+        What to raise then.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(path, f"not readable ({problem.strerror})", remedy) from None
+    except (ValueError, RecursionError) as problem:
+        raise error(path, f"not readable as JSON ({problem})", remedy) from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values as JSON; an earlier file stays whole until this one is."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def from_plain(cls: type[_T], content: Mapping[str, Any]) -> _T:
+    """Build a dataclass; lists become tuples, whatever lies in them too.
+
+    Parameters
+    ----------
+    cls
+        A dataclass that checks its values when it is made.
+    content
+        Values by field name.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown or missing, or a value makes no sense.
+    """
+    if not isinstance(content, Mapping):
+        raise ValueError("not a table of settings")  # noqa: TRY004 - what callers catch
+    if unknown := set(content) - {field.name for field in fields(cls)}:  # type: ignore[arg-type]
+        raise ValueError(f"unknown keys {sorted(unknown)}")
+    try:
+        return cls(**{key: _frozen(value) for key, value in content.items()})
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deeppsma.core.anatomy import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
 from deeppsma.core.resampling import resample
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 
 #: Organs in which no hot voxel counts.
 EXCLUDED = (KIDNEY_RIGHT, KIDNEY_LEFT, LIVER, BLADDER)

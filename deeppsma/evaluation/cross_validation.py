@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from deeppsma.core.errors import ConfigurationError, InputError
-from deeppsma.core.jsonfile import read_json, write_json
+from deeppsma.core.settings import read_json, write_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.evaluation.metrics import Scores
 from deeppsma.evaluation.scoring import csv_table, read_references, score_masks, summary_table

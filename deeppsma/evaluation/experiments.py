@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from deeppsma.core.errors import ConfigurationError, InputError
-from deeppsma.core.jsonfile import write_json
+from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.evaluation.cross_validation import Crossval, read_crossval
 from deeppsma.evaluation.froc import CUTOFFS, draw_froc, froc, froc_table

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.io.cohort import load_labelled
-from deeppsma.io.image_files import Volume
 from deeppsma.reporting.pictures import BLACK_AT_THRESHOLDS, RED, kind_of_patient, projection
 
 _PER_ROW, _GAP_PX, _TITLE_PX = 5, 6, 16

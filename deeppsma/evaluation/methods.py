@@ -9,6 +9,7 @@ from typing import Any
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.evaluation.baseline import trivial_answer
 from deeppsma.evaluation.froc import CUTOFFS
 from deeppsma.evaluation.metrics import LesionCounts, Scores, count_lesions
@@ -16,7 +17,6 @@ from deeppsma.evaluation.removals import Removal, find_removals
 from deeppsma.evaluation.scoring import Reference, read_references, score_masks
 from deeppsma.inference.ensemble import RunLog, gather
 from deeppsma.io.cohort import LabelledCase
-from deeppsma.io.image_files import Volume
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.apply_recipe import Answer, answer, check_members, identity
 from deeppsma.pipeline.recipe import Recipe

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeppsma.core.components import components_of
 from deeppsma.core.tracer import Tracer
 from deeppsma.pipeline.apply_recipe import Answer
-from deeppsma.postprocessing.refinement import components_of
 
 _COLUMNS = ("centre_xyz_mm", "volume_ml", "suv_max", "organ_labels", "psma_at_the_same_place", "score")
 

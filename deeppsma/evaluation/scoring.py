@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.evaluation.metrics import Scores, score
 from deeppsma.io.cohort import LabelledCase, load_labelled
-from deeppsma.io.image_files import ImageFile, Volume
+from deeppsma.io.image_files import ImageFile
 from deeppsma.io.result_folder import mask_path
 from deeppsma.models.weights import NOTICE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deeppsma.core.geometry import Geometry
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.phantom.scan.imaging import point_spread, spread
 from deeppsma.phantom.scan.scanners import Scanner
 from deeppsma.phantom.uptake.radioligand import Radioligand

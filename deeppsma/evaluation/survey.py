@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from deeppsma.core import anatomy as organs
 from deeppsma.core.errors import InputError
-from deeppsma.core.jsonfile import read_json
 from deeppsma.core.resampling import resample
+from deeppsma.core.settings import read_json
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.evaluation.baseline import trivial_answer
 from deeppsma.evaluation.metrics import dice
 from deeppsma.io.case import Study
 from deeppsma.io.cohort import cohort_folders, load_labelled
-from deeppsma.io.image_files import Volume
 from deeppsma.phantom.card import PHANTOM_VERSION
 from deeppsma.phantom.write_cohort import CARD_NAME, prepare_worker
 

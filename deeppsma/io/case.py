@@ -12,17 +12,13 @@ import numpy as np
 from deeppsma.core.anatomy import check_labels
 from deeppsma.core.errors import InputError
 from deeppsma.core.geometry import Geometry
-from deeppsma.core.jsonfile import read_json
+from deeppsma.core.settings import read_json
 from deeppsma.core.tracer import Tracer
-from deeppsma.core.transforms import (
-    RigidTransform,
-    from_challenge,
-    read_challenge_transform,
-    read_tfm,
-    to_other_session,
-)
+from deeppsma.core.transforms import RigidTransform, to_other_session
+from deeppsma.core.volume import Volume
 from deeppsma.io import grand_challenge as sockets
-from deeppsma.io.image_files import ImageFile, Volume
+from deeppsma.io.image_files import ImageFile
+from deeppsma.io.transform_files import from_challenge, read_challenge_transform, read_tfm
 
 #: Reconstructions leave small negative values; a whole SUV below zero is another unit or a broken file.
 SUV_MIN = -1.0

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deeppsma.core.errors import InputError
-from deeppsma.core.jsonfile import read_json
+from deeppsma.core.settings import read_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import is_image
 

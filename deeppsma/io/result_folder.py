@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from deeppsma.core.errors import OutputError
-from deeppsma.core.jsonfile import write_json
+from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.image_files import ImageFile, Volume, check_name, is_image, write_image
+from deeppsma.core.volume import Volume
+from deeppsma.io.image_files import ImageFile, check_name, is_image, write_image
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeppsma.core.box import IndexZyx
-from deeppsma.core.plain import from_plain
+from deeppsma.core.settings import from_plain
 
 KINDS = ("PlainConvUNet", "ResidualEncoderUNet")
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.core.errors import WeightsError
-from deeppsma.core.jsonfile import read_json, write_json
-from deeppsma.models.config import NetworkConfig, build_network
+from deeppsma.core.settings import read_json, write_json
+from deeppsma.models.build import build_network
+from deeppsma.models.config import NetworkConfig
 from deeppsma.models.nnunet.config import ModelConfig
 
 if TYPE_CHECKING:

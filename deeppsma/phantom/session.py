@@ -13,7 +13,7 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, rotation_matrix
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.phantom.anatomy.physique import Physique
 from deeppsma.phantom.anatomy.scene import Frame, Scene, smooth_field
 from deeppsma.phantom.scan.ct import CT_PLANE, CtOptions, ct_geometry, densities, image_ct

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from deeppsma.core.jsonfile import read_json, write_json
+from deeppsma.core.settings import read_json, write_json
 from deeppsma.core.tracer import Tracer
-from deeppsma.core.transforms import write_tfm
+from deeppsma.core.volume import Volume
 from deeppsma.io.grand_challenge import CT, ORGANS, PET, REGISTRATION, SOCKETS, THRESHOLD
-from deeppsma.io.image_files import Volume, write_image
+from deeppsma.io.image_files import write_image
+from deeppsma.io.transform_files import to_challenge, write_tfm
 from deeppsma.phantom.card import made_with
 from deeppsma.phantom.patient import Patient, draw_patient
 from deeppsma.phantom.session import PhantomOptions
@@ -156,7 +157,7 @@ def _write_platform(patient: Patient, folder: Path) -> None:
         target = folder / "input" / socket.relative_path
         value: Any = None
         if socket.kind == REGISTRATION:
-            value = patient.fdg_to_psma.to_challenge()
+            value = to_challenge(patient.fdg_to_psma)
         elif socket.tracer is not None and socket.kind == THRESHOLD:
             value = patient.sessions[socket.tracer].pet.threshold_suv
         if value is not None:

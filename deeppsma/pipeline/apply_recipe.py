@@ -13,13 +13,15 @@ from deeppsma.core.box import Box
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.inference.ensemble import Evidence, RunLog
 from deeppsma.inference.task import Logits
-from deeppsma.io.image_files import Volume
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.recipe import Growing, Recipe
 from deeppsma.postprocessing.fusion import fuse, mean_probabilities
-from deeppsma.postprocessing.refinement import Scene, load_model, refine
+from deeppsma.postprocessing.lesion_classifier import load_classifier
+from deeppsma.postprocessing.lesions import Scene
+from deeppsma.postprocessing.refinement import refine
 from deeppsma.postprocessing.region_growing import grow
 from deeppsma.preprocessing.spaces import Space
 
@@ -60,7 +62,7 @@ def check_members(recipe: Recipe, members: Sequence[Member]) -> None:
                 found = f"averages logits, and {member.name} answers with classes"
                 raise ConfigurationError(where, found, "average probabilities, or choose other members")
     if recipe.refinement:
-        load_model(recipe.refinement)  # that it makes no sense is said before the networks run
+        load_classifier(recipe.refinement)  # that it makes no sense is said before the networks run
     for tracer in Tracer:
         if not any(tracer in member.network.tracers for member in members):
             raise ConfigurationError(where, f"no member answers for {tracer.upper()}", "add one")
@@ -70,7 +72,7 @@ def identity(recipe: Recipe, members: Sequence[Member]) -> dict[str, Any]:
     """What two answers must share to be the same, names and summaries apart; JSON values."""
     what = {key: value for key, value in recipe.as_dict().items() if key not in ("name", "summary", "source")}
     if recipe.refinement:
-        what["refinement"] = load_model(recipe.refinement).as_dict()
+        what["refinement"] = load_classifier(recipe.refinement).as_dict()
     networks = [{key: value for key, value in asdict(m.network).items() if key != "summary"} for m in members]
     return {"recipe": what, "sha256": [member.sha256 for member in members], "networks": networks}
 
@@ -101,7 +103,7 @@ def answer(recipe: Recipe, evidence: Evidence, members: Sequence[Member], log: R
     if recipe.refinement and Tracer.FDG in masks and seen:
         unrefined = masks[Tracer.FDG]
         with log.watch.stage("refinement"):
-            masks[Tracer.FDG], removed = refine(_scene(masks, evidence), load_model(recipe.refinement))
+            masks[Tracer.FDG], removed = refine(_scene(masks, evidence), load_classifier(recipe.refinement))
         return Answer(masks, removed, unrefined)
     return Answer(masks)
 

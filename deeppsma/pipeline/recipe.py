@@ -8,8 +8,7 @@ from typing import Any
 
 from deeppsma.core.anatomy import LABEL_MAX
 from deeppsma.core.errors import ConfigurationError
-from deeppsma.core.plain import from_plain
-from deeppsma.core.settings import names, read_toml
+from deeppsma.core.settings import from_plain, names, read_toml
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.store import ALL_MEMBERS
 

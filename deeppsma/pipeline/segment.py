@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core.box import Box
+from deeppsma.core.components import components_of
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.inference.ensemble import ProgressBar, RunLog, gather
 from deeppsma.io.case import Case
-from deeppsma.io.image_files import Volume
 from deeppsma.models.store import ALL_MEMBERS, WeightsStore
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.apply_recipe import answer, check_members
 from deeppsma.pipeline.recipe import Recipe
 from deeppsma.pipeline.run_report import describe_run
-from deeppsma.postprocessing.refinement import components_of, load_model
+from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.preprocessing.auxiliary import Companions, note_formats, read_companions
 from deeppsma.preprocessing.spaces import Space, build_spaces
 
@@ -106,7 +107,7 @@ def segment(
         findings = {t: _findings(spaces.get(t), found.masks.get(t), case.thresholds[t]) for t in Tracer}
     report = describe_run(case, recipe, members, log.plan, log.watch, log.windows, log.fallbacks, findings)
     if recipe.refinement:
-        model = load_model(recipe.refinement)
+        model = load_classifier(recipe.refinement)
         report["refinement"] = {"model": model.as_dict(), "removed_fdg_lesions": found.removed}
     return Segmentation(whole, report)
 

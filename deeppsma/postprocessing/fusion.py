@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, to_other_session
+from deeppsma.core.volume import Volume
 from deeppsma.inference.task import Logits
-from deeppsma.io.image_files import Volume
 from deeppsma.preprocessing.spaces import Space, mapped_indices
 
 

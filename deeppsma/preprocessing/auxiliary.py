@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case
-from deeppsma.io.image_files import Volume
 from deeppsma.models.config import NetworkConfig
 from deeppsma.models.nnunet.config import ModelConfig
 from deeppsma.models.weights import Member

@@ -20,8 +20,8 @@ from deeppsma.core.geometry import Geometry, VectorZyx
 from deeppsma.core.resampling import resample, resample_labels
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, to_other_session
+from deeppsma.core.volume import Volume
 from deeppsma.inference.sliding_window import cut
-from deeppsma.io.image_files import Volume
 from deeppsma.models.config import NetworkConfig
 from deeppsma.preprocessing.organ_contrast import CONTRAST_LIMIT, organ_contrast
 from deeppsma.preprocessing.spaces import Space, pooled_maximum

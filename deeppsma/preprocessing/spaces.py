@@ -19,7 +19,7 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, to_other_session
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 
 #: Voxels around the box of above-threshold voxels.
 MARGIN_VOXELS = 5

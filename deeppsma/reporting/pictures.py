@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deeppsma.core.plain import from_plain
+from deeppsma.core.settings import from_plain
 
 AUGMENTATIONS = ("none", "rotate", "scale", "flip")
 LOSS_REGIONS = ("everywhere", "above_threshold")

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deeppsma.core.errors import ConfigurationError, InputError
-from deeppsma.core.jsonfile import write_json
+from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.io.cohort import LabelledCase, cohort_folders, load_labelled
-from deeppsma.io.image_files import Volume
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.recipe import DEFAULT_RECIPE, Recipe, load_recipe
 from deeppsma.pipeline.segment import segment
-from deeppsma.postprocessing.refinement import Lesion, RefinementModel, Scene, find_lesions, load_model
+from deeppsma.postprocessing.lesion_classifier import LesionClassifier, load_classifier
+from deeppsma.postprocessing.lesions import Lesion, Scene, find_lesions
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -76,7 +77,7 @@ class Fit:
         the truth.
     """
 
-    model: RefinementModel
+    model: LesionClassifier
     sensitivity: float
     specificity: float
     auc: float
@@ -128,11 +129,11 @@ def run_refinement(request: RefinementRequest) -> str:
     write_json(request.out, content)
     if request.picture is not None:
         draw_calibration(kept, request.picture)
-    published = replace(load_model("published"), keep_above_ml=template.keep_above_ml)  # the same lesions are open
+    published = replace(load_classifier("published"), keep_above_ml=template.keep_above_ml)  # the same lesions are open
     return _table(fits, chosen, judge(found[published.match, published.radius_mm], published))
 
 
-def fit(findings: Sequence[Finding], template: RefinementModel) -> Fit:
+def fit(findings: Sequence[Finding], template: LesionClassifier) -> Fit:
     """Fit a model to the lesions that its rules leave to it.
 
     Parameters
@@ -166,7 +167,7 @@ def fit(findings: Sequence[Finding], template: RefinementModel) -> Fit:
     return _judged(model, scores, disease)
 
 
-def judge(findings: Sequence[Finding], model: RefinementModel) -> Fit:
+def judge(findings: Sequence[Finding], model: LesionClassifier) -> Fit:
     """What a model that was fitted elsewhere says of the lesions that its rules leave to it.
 
     Parameters
@@ -181,12 +182,12 @@ def judge(findings: Sequence[Finding], model: RefinementModel) -> Fit:
     return _judged(model, scores, np.array([each.disease for each in open_ones], dtype=bool))
 
 
-def _open(findings: Sequence[Finding], model: RefinementModel) -> list[Finding]:
+def _open(findings: Sequence[Finding], model: LesionClassifier) -> list[Finding]:
     """Those that the rules do not keep whatever their score."""
     return [f for f in findings if f.lesion.labels and f.lesion.volume_ml <= model.keep_above_ml]
 
 
-def _judged(model: RefinementModel, scores: NDArray[np.float64], disease: NDArray[np.bool_]) -> Fit:
+def _judged(model: LesionClassifier, scores: NDArray[np.float64], disease: NDArray[np.bool_]) -> Fit:
     from sklearn.metrics import roc_auc_score
 
     stays = scores >= model.cutoff
@@ -209,9 +210,9 @@ def draw_calibration(found: Fit, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _template(request: RefinementRequest) -> RefinementModel:
+def _template(request: RefinementRequest) -> LesionClassifier:
     try:
-        return RefinementModel(
+        return LesionClassifier(
             request.match,
             0.0,
             0.0,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from deeppsma.core.errors import InputError
-from deeppsma.core.jsonfile import read_json, write_json
+from deeppsma.core.settings import read_json, write_json
 
 
 @dataclass(frozen=True)

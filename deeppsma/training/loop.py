@@ -13,7 +13,8 @@ import numpy as np
 
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.inference.device import ComputePlan, make_deterministic
-from deeppsma.models.config import NetworkConfig, build_network
+from deeppsma.models.build import build_network
+from deeppsma.models.config import NetworkConfig
 from deeppsma.models.weights import Member
 from deeppsma.training.checkpoint import CHECKPOINT_NAME, Progress, State
 from deeppsma.training.config import TrainingConfig

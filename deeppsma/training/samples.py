@@ -19,11 +19,12 @@ from scipy import ndimage
 
 from deeppsma.core.box import Box, IndexZyx
 from deeppsma.core.errors import InputError
-from deeppsma.core.jsonfile import read_json, write_json
 from deeppsma.core.resampling import resample
+from deeppsma.core.settings import read_json, write_json
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case, load_case
-from deeppsma.io.image_files import ImageFile, Volume
+from deeppsma.io.image_files import ImageFile
 from deeppsma.models.config import NetworkConfig
 from deeppsma.preprocessing.auxiliary import note_formats
 from deeppsma.preprocessing.channels import build_channels

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deeppsma.core.errors import WeightsError
-from deeppsma.models.config import NetworkConfig, build_network
+from deeppsma.models.build import build_network
+from deeppsma.models.config import NetworkConfig
 from deeppsma.models.weights import Member
 
 if TYPE_CHECKING:

@@ -11,10 +11,13 @@ import torch
 
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
-from deeppsma.core.transforms import RigidTransform, write_tfm
+from deeppsma.core.transforms import RigidTransform
+from deeppsma.core.volume import Volume
 from deeppsma.io.grand_challenge import CT, ORGANS, PET, REGISTRATION, SOCKETS, THRESHOLD
-from deeppsma.io.image_files import Volume, write_image
-from deeppsma.models.config import NetworkConfig, build_network
+from deeppsma.io.image_files import write_image
+from deeppsma.io.transform_files import to_challenge, write_tfm
+from deeppsma.models.build import build_network
+from deeppsma.models.config import NetworkConfig
 from deeppsma.models.weights import write_member
 
 TINY_NETWORK = NetworkConfig(
@@ -81,7 +84,7 @@ def write_platform_case(folder: Path, suffix: str = ".mha", with_listing: bool =
             target.mkdir()
             write_image(volumes[socket.tracer, socket.kind], target / f"image{suffix}")
         elif socket.kind == REGISTRATION:
-            target.write_text(json.dumps(TRANSFORM.to_challenge()))
+            target.write_text(json.dumps(to_challenge(TRANSFORM)))
         elif socket.kind == THRESHOLD:
             target.write_text(json.dumps(THRESHOLDS[socket.tracer]))
         interface = {"slug": socket.slug, "relative_path": socket.relative_path}

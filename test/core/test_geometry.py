@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from deeppsma.core.box import Box
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.transforms import rotation_matrix
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 
 angle = st.floats(-180, 180)
 spacing = st.floats(0.5, 6)

@@ -24,7 +24,7 @@ from deeppsma.io.image_files import ImageFile
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.recipe import Recipe, load_recipe
 from deeppsma.pipeline.segment import segment
-from deeppsma.postprocessing.refinement import load_model
+from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import fingerprint
 
@@ -134,7 +134,7 @@ def test_tables_froc_and_scores_are_written(cohort, tmp_path, tiny_weights, caps
 
 
 def test_what_refinement_takes_away_is_listed(cohort, tmp_path, tiny_weights, capsys):
-    strict = load_model("published").as_dict() | {"intercept": -100.0, "keep_above_ml": 1000.0}
+    strict = load_classifier("published").as_dict() | {"intercept": -100.0, "keep_above_ml": 1000.0}
     (tmp_path / "strict.json").write_text(json.dumps(strict))
     recipe = f'members = ["*"]\nfusion = "single"\nrefinement = "{tmp_path}/strict.json"\n'
     (tmp_path / "refined.toml").write_text(recipe)
@@ -217,11 +217,11 @@ def test_a_position_that_is_assumed_is_said(cohort, tiny_weights, monkeypatch):
 
 def test_another_refinement_is_another_method(tmp_path, tiny_weights):
     model = tmp_path / "m.json"
-    model.write_text(json.dumps(load_model("published").as_dict()))
+    model.write_text(json.dumps(load_classifier("published").as_dict()))
     recipe = Recipe("r", ("cds-compact",), "single", refinement=str(model))
     method = Method("r", recipe, tuple(WeightsStore((tiny_weights,)).choose(recipe.members)))
     before = method.identity
-    model.write_text(json.dumps(load_model("published").as_dict() | {"psma": 1.0}))
+    model.write_text(json.dumps(load_classifier("published").as_dict() | {"psma": 1.0}))
     assert method.identity != before
 
 

@@ -10,10 +10,11 @@ from PIL import Image
 from deeppsma.cli.commands import main
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.evaluation.metrics import Scores
 from deeppsma.evaluation.scoring import csv_table, rank, rank_table, score_result, summary, summary_table
 from deeppsma.io.cohort import load_labelled, truth_case
-from deeppsma.io.image_files import Volume, write_image
+from deeppsma.io.image_files import write_image
 from deeppsma.io.result_folder import mask_path
 from deeppsma.phantom.write_cohort import write_patient
 

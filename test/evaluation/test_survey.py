@@ -12,10 +12,11 @@ from deeppsma.core.anatomy import LIVER
 from deeppsma.core.box import Box
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.evaluation.gallery import gallery
 from deeppsma.evaluation.published_figures import Figure, Row, compare, markdown, reference, trivial_line
 from deeppsma.evaluation.survey import HU_EDGES, RATIO_EDGES, measured, pooled, survey
-from deeppsma.io.image_files import Volume, write_image
+from deeppsma.io.image_files import write_image
 from deeppsma.phantom.write_cohort import write_patient
 
 

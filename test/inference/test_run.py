@@ -7,12 +7,12 @@ from builders.cases import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, TRANSFO
 
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.inference.device import ComputePlan
 from deeppsma.inference.run import out_of_memory, predict, window_runner
 from deeppsma.inference.sliding_window import blend
 from deeppsma.inference.task import plan_prediction
-from deeppsma.io.image_files import Volume
-from deeppsma.models.config import build_network
+from deeppsma.models.build import build_network
 from deeppsma.preprocessing.channels import build_channels
 from deeppsma.preprocessing.spaces import build_spaces
 

@@ -9,8 +9,10 @@ from builders.cases import GRIDS, THRESHOLDS, TRANSFORM, write_platform_case, wr
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
+from deeppsma.core.volume import Volume
 from deeppsma.io.case import load_case
-from deeppsma.io.image_files import ImageFile, Volume, write_image
+from deeppsma.io.image_files import ImageFile, write_image
+from deeppsma.io.transform_files import to_challenge
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz"])
@@ -72,7 +74,7 @@ def test_values_may_stand_in_the_listing(platform_case):
         if entry["interface"]["slug"] == "fdg-pet-suv-threshold":
             entry["value"] = 2.75
         if entry["interface"]["slug"] == "psma-to-fdg-registration":
-            entry["value"] = TRANSFORM.to_challenge()
+            entry["value"] = to_challenge(TRANSFORM)
     (platform_case / "inputs.json").write_text(json.dumps(listing))
     case = load_case(platform_case)
     assert case.fdg.threshold_suv == 2.75
@@ -118,7 +120,7 @@ def test_wrong_organ_labels_are_refused(platform_case, value):
 
 def test_studies_that_the_registration_tears_apart_are_refused(platform_case):
     far = RigidTransform(translation_xyz=(0.0, 0.0, 5000.0))
-    (platform_case / "psma-to-fdg-registration.json").write_text(json.dumps(far.to_challenge()))
+    (platform_case / "psma-to-fdg-registration.json").write_text(json.dumps(to_challenge(far)))
     with pytest.raises(InputError, match="wholly outside"):
         load_case(platform_case)
 

@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from deeppsma.core.box import Box
 from deeppsma.core.errors import InputError
 from deeppsma.core.geometry import Geometry
-from deeppsma.io.image_files import ImageFile, Volume, is_image, write_image
+from deeppsma.core.volume import Volume
+from deeppsma.io.image_files import ImageFile, is_image, write_image
 
 GRID = Geometry((4, 5, 6), (3.0, 2.0, 2.0), (10.0, -20.0, 30.0))
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.geometry import Geometry
-from deeppsma.io.image_files import ImageFile, Volume, write_image
+from deeppsma.core.volume import Volume
+from deeppsma.io.image_files import ImageFile, write_image
 from deeppsma.io.integrity import damage
 
 VOXELS = np.random.default_rng(0).random((6, 20, 20), dtype=np.float32)

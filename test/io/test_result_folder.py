@@ -9,8 +9,9 @@ from deeppsma.core.errors import OutputError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import rotation_matrix
+from deeppsma.core.volume import Volume
 from deeppsma.io import result_folder as masks
-from deeppsma.io.image_files import ImageFile, Volume, write_image
+from deeppsma.io.image_files import ImageFile, write_image
 from deeppsma.io.result_folder import mask_path, output_folder, write_result
 
 OBLIQUE = Geometry(

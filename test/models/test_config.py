@@ -6,7 +6,8 @@ from builders.cases import TINY_NETWORK
 
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
-from deeppsma.models.config import NetworkConfig, build_network, load_network
+from deeppsma.models.build import build_network
+from deeppsma.models.config import NetworkConfig, load_network
 
 
 def test_the_reports_network_has_its_size():

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.settings import resources_folder
-from deeppsma.models.config import build_network
+from deeppsma.models.build import build_network
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import read_member, write_member
 

@@ -17,8 +17,9 @@ import SimpleITK as sitk
 from builders.cases import TINY_NETWORK, write_tiny_member
 
 from deeppsma.core.geometry import Geometry
+from deeppsma.core.volume import Volume
 from deeppsma.io.grand_challenge import SOCKETS
-from deeppsma.io.image_files import ImageFile, Volume, write_image
+from deeppsma.io.image_files import ImageFile, write_image
 
 ROOT = Path(__file__).resolve().parents[2]
 PET, ORGANS = "images/psma-pet-ga-68", "images/psma-ct-organ-segmentation"

@@ -15,7 +15,7 @@ from deeppsma.models.weights import Member
 from deeppsma.pipeline.apply_recipe import answer, check_members
 from deeppsma.pipeline.recipe import Growing, Recipe
 from deeppsma.pipeline.segment import read_spaces, segment
-from deeppsma.postprocessing.refinement import load_model
+from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.region_growing import grow
 from deeppsma.preprocessing.auxiliary import Companions
 
@@ -112,7 +112,7 @@ def test_a_refined_recipe_says_what_it_removed(platform_case, tmp_path):
     write_tiny_member(tmp_path / "weights/m", seed=5)
     store = WeightsStore((tmp_path / "weights",))
     case = load_case(platform_case)
-    strict = load_model("published").as_dict() | {"intercept": -100.0, "keep_above_ml": 1000.0}
+    strict = load_classifier("published").as_dict() | {"intercept": -100.0, "keep_above_ml": 1000.0}
     (tmp_path / "strict.json").write_text(json.dumps(strict))
     plain = segment(case, Recipe("r", ("m",), "single"), store, "cpu")
     refined = segment(case, Recipe("r", ("m",), "single", refinement=str(tmp_path / "strict.json")), store, "cpu")

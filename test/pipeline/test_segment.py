@@ -8,8 +8,9 @@ from builders.cases import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, write_p
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.io.case import load_case
-from deeppsma.io.image_files import ImageFile, Volume, write_image
+from deeppsma.io.image_files import ImageFile, write_image
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.recipe import Growing, Recipe, load_recipe
 from deeppsma.pipeline.segment import segment

@@ -7,19 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeppsma.core import settings as resources
+from deeppsma.core import settings as core_settings
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.transforms import RigidTransform
-from deeppsma.io.image_files import Volume
-from deeppsma.postprocessing import refinement
-from deeppsma.postprocessing.refinement import Lesion, RefinementModel, Scene, find_lesions, load_model, refine
+from deeppsma.core.volume import Volume
+from deeppsma.postprocessing.lesion_classifier import LesionClassifier, load_classifier
+from deeppsma.postprocessing.lesions import Lesion, Scene, find_lesions
+from deeppsma.postprocessing.refinement import refine
 
 FDG = Geometry((4, 10, 20), (5.0, 5.0, 5.0), (0.0, 0.0, 0.0))
 PSMA = Geometry((4, 10, 20), (5.0, 5.0, 5.0), (100.0, 0.0, 0.0))
 #: FDG points lie 100 mm to the left of PSMA's.
 SHIFT = RigidTransform(translation_xyz=(100.0, 0.0, 0.0))
-PUBLISHED = load_model("published")
+PUBLISHED = load_classifier("published")
 
 
 def scene(fdg, psma=(), fdg_organs=None, psma_organs=None, suv=5.0):
@@ -152,21 +153,21 @@ def test_refining_takes_whole_lesions_and_no_more(seed, match):
 )
 def test_models_that_make_no_sense_are_refused(change, match):
     with pytest.raises(ValueError, match=match):
-        RefinementModel.from_dict(PUBLISHED.as_dict() | change)
+        LesionClassifier.from_dict(PUBLISHED.as_dict() | change)
     incomplete = PUBLISHED.as_dict()
     del incomplete["psma"]
     with pytest.raises(ValueError, match="psma"):
-        RefinementModel.from_dict(incomplete)
+        LesionClassifier.from_dict(incomplete)
 
 
 def test_a_broken_file_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "refinement").mkdir()
     (tmp_path / "refinement/odd.json").write_text('{"match": "organ"}')
     (tmp_path / "refinement/list.json").write_text("[1]")
-    for module in (resources, refinement):
+    for module in (core_settings, lesion_classifier):
         monkeypatch.setattr(module, "resources_folder", lambda: tmp_path)
     for name in ("odd", "list"):
         with pytest.raises(ConfigurationError, match=f"{name}.json"):
-            load_model(name)
+            load_classifier(name)
     with pytest.raises(ConfigurationError, match="choose one of list, odd"):
-        load_model("nothing")
+        load_classifier("nothing")

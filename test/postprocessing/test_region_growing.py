@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.transforms import rotation_matrix
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.postprocessing.region_growing import grow, within_radius
 
 

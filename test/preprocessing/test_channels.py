@@ -7,7 +7,7 @@ from builders.cases import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, TRANSFO
 from deeppsma.core.box import Box
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.preprocessing.channels import build_channels, outside_values, soft_organ, standardised_ct
 from deeppsma.preprocessing.organ_contrast import CONTRAST_LIMIT, organ_contrast
 from deeppsma.preprocessing.spaces import build_spaces

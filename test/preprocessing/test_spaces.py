@@ -9,7 +9,7 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, rotation_matrix
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.preprocessing.spaces import build_spaces, mapped_indices, mark_corners, pooled_maximum
 
 

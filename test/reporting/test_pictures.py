@@ -6,7 +6,7 @@ from PIL import Image
 
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.reporting.pictures import overview
 
 

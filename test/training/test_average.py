@@ -7,7 +7,7 @@ from builders.networks import SMALL_NETWORK
 
 from deeppsma.cli.commands import main
 from deeppsma.core.errors import ConfigurationError, WeightsError
-from deeppsma.models.config import build_network
+from deeppsma.models.build import build_network
 from deeppsma.models.weights import Member, read_member, write_member
 from deeppsma.training.average import average_members
 

@@ -10,11 +10,12 @@ from sklearn.linear_model import LogisticRegression
 
 from deeppsma.cli.commands import main
 from deeppsma.core.errors import InputError
-from deeppsma.postprocessing.refinement import Lesion, RefinementModel, load_model
+from deeppsma.postprocessing.lesion_classifier import LesionClassifier, load_classifier
+from deeppsma.postprocessing.lesions import Lesion
 from deeppsma.training import fit_lesion_classifier as refinement
 from deeppsma.training.fit_lesion_classifier import Finding, draw_calibration, fit, judge
 
-PUBLISHED = load_model("published")
+PUBLISHED = load_classifier("published")
 
 
 def findings(count=3000, patients=30, seed=0):
@@ -41,7 +42,7 @@ def test_a_known_model_is_found_again():
 
 def test_a_model_from_elsewhere_is_judged_by_hand():
     """Scores rise with SUV alone; one of four goes wrongly, one stays wrongly."""
-    model = RefinementModel("organ", -5.0, 0.0, 0.0, 1.0)
+    model = LesionClassifier("organ", -5.0, 0.0, 0.0, 1.0)
     suv_max = {1.0: False, 4.0: True, 6.0: False, 9.0: True}
     lesions = [
         Finding("a", Lesion(n, (5,), 1.0, suv, False, (0.0, 0.0, 0.0)), truth)
@@ -117,7 +118,7 @@ def test_a_cohort_gives_a_model_that_a_recipe_can_name(cohort, tmp_path, capsys,
     assert said.count("written") == 1
     assert said.count("the published coefficients, not fitted") == 1
     assert (tmp_path / "c.png").exists()
-    model = load_model(str(out))
+    model = load_classifier(str(out))
     assert (model.match, model.radius_mm, model.trained_on) == ("space", 12.0, "a test")
     assert model.figures["lesions"] > 150
     assert json.loads(out.read_text())["source"] == "deeppsma train-refinement"

@@ -6,7 +6,8 @@ import torch
 from builders.networks import CLASSES, SMALL_NETWORK
 
 from deeppsma.core.errors import WeightsError
-from deeppsma.models.config import build_network, load_network
+from deeppsma.models.build import build_network
+from deeppsma.models.config import load_network
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import Member, write_member
 from deeppsma.training.warm_start import starting_network

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from deeppsma.core.anatomy import LABEL_MAX, ORGAN_CLASSES
 from deeppsma.core.box import Box
-from deeppsma.core.plain import from_plain
 from deeppsma.core.resampling import resample
+from deeppsma.core.settings import from_plain
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
 from deeppsma.inference.nnunet import planned_weights, planned_windows
 from deeppsma.inference.sliding_window import cut
 from deeppsma.inference.task import Prediction, needed_voxels
-from deeppsma.io.image_files import Volume
 from deeppsma.models.config import CHANNEL_KINDS
 from deeppsma.models.nnunet.plans import Plan
 from deeppsma.preprocessing.channels import AIR_HU, soft_organ

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeppsma.core.errors import WeightsError
-from deeppsma.core.jsonfile import read_json
+from deeppsma.core.settings import read_json
 from deeppsma.models.nnunet.plans import Plan, read_plan
 
 if TYPE_CHECKING:

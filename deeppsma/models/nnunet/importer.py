@@ -72,7 +72,7 @@ def import_weights(request: ImportRequest, cds: NetworkConfig) -> Member:
 
 def _lightning(content: Mapping[str, Any], network: NetworkConfig, path: Path) -> dict[str, torch.Tensor]:
     """Weights of the CDS network, whatever its module called it."""
-    from deeppsma.models.config import build_network
+    from deeppsma.models.build import build_network
 
     found = content.get("state_dict", content)
     wanted = {key: tuple(value.shape) for key, value in build_network(network).named_parameters()}

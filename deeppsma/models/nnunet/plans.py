@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeppsma.core.box import IndexZyx
-from deeppsma.core.plain import from_plain
+from deeppsma.core.settings import from_plain
 from deeppsma.models.unet_config import KINDS, UNetShape
 
 #: Of channels: per image; from the training set's foreground; as they come; to 0..1 per image.

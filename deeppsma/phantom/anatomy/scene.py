@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeppsma.core.box import Box
 from deeppsma.core.geometry import Geometry
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.phantom.anatomy.shapes import Part, Shape
 
 #: Tissues that have a cortex around them and in which bone lesions grow.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample_image
 from deeppsma.core.transforms import RigidTransform
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.phantom.anatomy.scene import Frame, Scene
 from deeppsma.phantom.scan.imaging import spread
 from deeppsma.phantom.scan.scanners import Scanner

@@ -13,7 +13,7 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample_image
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.phantom.scan.noise import FWHM_PER_SIGMA, noisy
 from deeppsma.phantom.scan.scanners import Scanner
 from deeppsma.phantom.uptake.radioligand import Radioligand

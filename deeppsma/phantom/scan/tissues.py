@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from deeppsma.core.resampling import resample
 from deeppsma.core.transforms import RigidTransform
-from deeppsma.io.image_files import Volume
+from deeppsma.core.volume import Volume
 from deeppsma.phantom.anatomy.scene import Scene
 from deeppsma.phantom.scan.imaging import PetScan
 

@@ -14,7 +14,8 @@ from deeppsma.core.errors import WeightsError
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.case import load_case
-from deeppsma.models.config import build_network, load_network
+from deeppsma.models.build import build_network
+from deeppsma.models.config import load_network
 from deeppsma.models.nnunet.config import ModelConfig, _channels
 from deeppsma.models.nnunet.importer import ImportRequest, import_weights
 from deeppsma.models.store import WeightsStore

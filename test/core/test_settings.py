@@ -1,7 +1,9 @@
+from dataclasses import dataclass
+
 import pytest
 
 from deeppsma.core.errors import InputError
-from deeppsma.core.jsonfile import read_json, write_json
+from deeppsma.core.settings import from_plain, read_json, write_json
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -28,3 +30,22 @@ def test_what_is_no_json_is_one_line(tmp_path, content):
         read_json(tmp_path / "a.json", "mend it")
     with pytest.raises(InputError, match=r"b\.json: not readable \(No such file"):
         read_json(tmp_path / "b.json", "mend it")
+
+
+@dataclass(frozen=True)
+class Thing:
+    name: str
+    sizes: tuple[tuple[int, ...], ...] = ()
+
+
+def test_lists_become_tuples_all_the_way_down():
+    assert from_plain(Thing, {"name": "a", "sizes": [[1, 2], [3]]}) == Thing("a", ((1, 2), (3,)))
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [({"name": "a", "colour": 1}, "unknown keys .'colour'"), ({}, "name"), ([1], "not a table"), (None, "not a table")],
+)
+def test_what_is_no_such_thing_is_refused(content, match):
+    with pytest.raises(ValueError, match=match):
+        from_plain(Thing, content)
