@@ -12,6 +12,7 @@ from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
+from deeppsma.postprocessing import lesion_classifier
 from deeppsma.postprocessing.lesion_classifier import LesionClassifier, load_classifier
 from deeppsma.postprocessing.lesions import Lesion, Scene, find_lesions
 from deeppsma.postprocessing.refinement import refine
