@@ -2,7 +2,7 @@ from builders.patients import SMALL_SCANNERS
 
 from benchmarks import pipeline
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.case import load_case
+from deeppsma.io.layouts import load_case
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
 

@@ -76,29 +76,56 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def from_plain(cls: type[_T], content: Mapping[str, Any]) -> _T:
-    """Build a dataclass; lists become tuples, whatever lies in them too.
+    """Build a dataclass of plain values; types are checked, at every depth, by msgspec.
 
     Parameters
     ----------
     cls
-        A dataclass that checks its values when it is made.
+        A frozen dataclass that checks its ranges when it is made.
     content
-        Values by field name.
+        Values by field name; lists become tuples, tables the dataclasses that
+        the field wants.
 
     Raises
     ------
     ValueError
-        If a key is unknown or missing, or a value makes no sense.
+        In one line, with the path of the key: if a key is unknown or missing,
+        of another type, or a value makes no sense.
     """
+    import msgspec
+
     if not isinstance(content, Mapping):
         raise ValueError("not a table of settings")  # noqa: TRY004 - what callers catch
     if unknown := set(content) - {field.name for field in fields(cls)}:  # type: ignore[arg-type]
-        raise ValueError(f"unknown keys {sorted(unknown)}")
+        raise ValueError(f"unknown keys {sorted(map(str, unknown))}")
     try:
-        return cls(**{key: _frozen(value) for key, value in content.items()})
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+        made = msgspec.convert(dict(content), cls)
+    except msgspec.ValidationError as error:
+        raise ValueError(_in_words(str(error))) from None
+    _refuse_unknown(dict(content), msgspec.to_builtins(made, builtin_types=_ANY), "")
+    return made
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+#: Types that the check for unknown keys need not look into.
+_ANY = (bytes,)
+
+
+def _in_words(said: str) -> str:
+    """Msgspec's message, with the path of the key in front."""
+    said = said.replace("`", "")
+    text, _, path = said.partition(" - at $")
+    text = text[:1].lower() + text[1:]
+    return f"{path.lstrip('.')}: {text}" if path.strip(".") else text
+
+
+def _refuse_unknown(given: Any, made: Any, path: str) -> None:
+    """Refuse keys that no dataclass took; a mapping of free keys has them all."""
+    if isinstance(given, Mapping) and isinstance(made, Mapping):
+        for key, value in given.items():
+            place = f"{path}.{key}".lstrip(".")
+            if str(key) not in made:
+                raise ValueError(f"unknown key {place}")
+            _refuse_unknown(value, made[str(key)], place)
+    elif isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        for number, (one, other) in enumerate(zip(given, made, strict=True)):
+            _refuse_unknown(one, other, f"{path}[{number}]")

@@ -19,7 +19,7 @@ from deeppsma.evaluation.scoring import csv_table, read_references, score_masks,
 from deeppsma.io.cohort import load_labelled
 from deeppsma.models.store import ALL_MEMBERS, WeightsStore
 from deeppsma.models.weights import MANIFEST_NAME, Member
-from deeppsma.pipeline.apply_recipe import identity
+from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import load_recipe
 from deeppsma.pipeline.segment import segment
 from deeppsma.reporting.pictures import kind_of_cohort
@@ -143,7 +143,7 @@ def _folds(path: Path, names: Sequence[str], count: int) -> Folds:
 
 
 def _check_recipe(request: CrossvalRequest) -> None:
-    if load_settings(request.train.settings, request.train.tracer)[0].classes:
+    if load_settings(request.train.settings, request.train.tracer)[0].exclusive:
         found = f"{request.train.settings} serves one tracer, and a fold is scored on both"
         raise ConfigurationError("--settings", found, "train its folds with 'deeppsma train --fold'")
     recipe = load_recipe(request.recipe)
@@ -184,7 +184,7 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     """Scores of the held-out cases, kept beside the member that they are of."""
     store, recipe = WeightsStore((place,)), load_recipe(request.recipe)
     of = {
-        **identity(recipe, store.choose(recipe.members, recipe.average)),
+        **Method.choose(recipe, store).identity,
         "cases": {folder.name: fingerprint(folder) for folder in held_out},
     }
     of = json.loads(json.dumps(of))  # as it will be read back
@@ -196,7 +196,7 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
     for folder in tqdm(held_out, desc=f"score {place.name}", disable=None):
         labelled = load_labelled(folder)
         found = segment(labelled.case, recipe, store, request.train.device)
-        fallbacks |= {f"{folder.name}: {line}" for line in found.report["fallbacks"]}
+        fallbacks |= {f"{folder.name}: {line}" for line in found.report.fallbacks}
         for tracer, of_case in score_masks(found.masks, read_references(labelled)).items():
             scores[tracer].append(of_case)
     for line in sorted(fallbacks):

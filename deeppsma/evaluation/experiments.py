@@ -16,16 +16,16 @@ from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.evaluation.cross_validation import Crossval, read_crossval
 from deeppsma.evaluation.froc import CUTOFFS, draw_froc, froc, froc_table
-from deeppsma.evaluation.methods import TRIVIAL, CaseScores, Method, score_case
+from deeppsma.evaluation.methods import TRIVIAL, CaseScores, score_case
 from deeppsma.evaluation.metrics import LesionCounts, Scores
 from deeppsma.evaluation.removals import Removal, removals_csv, removals_table
 from deeppsma.evaluation.report_tables import beside_the_report, means, orders, reported
 from deeppsma.evaluation.scoring import CohortScores, csv_table, rank, rank_table, summary_table
 from deeppsma.io.cohort import cohort_folders, load_labelled
 from deeppsma.models.store import WeightsStore
-from deeppsma.models.weights import NOTICE, Member
+from deeppsma.models.weights import NOTICE
+from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
-from deeppsma.pipeline.segment import left_out
 from deeppsma.reporting.pictures import kind_of_cohort
 from deeppsma.training.samples import fingerprint
 
@@ -70,8 +70,7 @@ def run_experiments(request: ExperimentsRequest) -> str:
         draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
     except ImportError:
         print("note: no picture of the FROC: matplotlib is not installed", file=sys.stderr)
-    fallbacks = [line for method in methods for line in method.fallbacks]
-    fallbacks += [
+    fallbacks = [
         f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
     ]
     text = _text(methods, scores, crossval, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
@@ -96,10 +95,9 @@ def _methods(request: ExperimentsRequest, crossval: Crossval | None) -> list[Met
     for name in request.recipes:
         recipe = load_recipe(name)
         if crossval is not None and name == "ensemble":
-            members: Sequence[Member] = list(crossval.members.values())
+            methods.append(Method(recipe, tuple(crossval.members.values())))
         else:
-            members = store.choose(recipe.members, recipe.average)
-        methods.append(Method(recipe.name, recipe, tuple(members), tuple(left_out(recipe, store, members))))
+            methods.append(Method.choose(recipe, store))
     if len({method.name for method in methods}) != len(methods):
         raise ConfigurationError("--recipes", "two files of one name", "rename one of them")
     return methods

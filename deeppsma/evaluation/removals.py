@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deeppsma.core.components import components_of
 from deeppsma.core.tracer import Tracer
-from deeppsma.pipeline.apply_recipe import Answer
+from deeppsma.pipeline.apply_recipe import CropMasks
 
 _COLUMNS = ("centre_xyz_mm", "volume_ml", "suv_max", "organ_labels", "psma_at_the_same_place", "score")
 
@@ -34,24 +34,24 @@ class Removal:
     disease_ml: float
 
 
-def find_removals(answer: Answer, truth: NDArray[np.bool_], voxel_ml: float) -> list[Removal]:
+def find_removals(found: CropMasks, truth: NDArray[np.bool_], voxel_ml: float) -> list[Removal]:
     """Lesions that went, beside the truth.
 
     Parameters
     ----------
-    answer
-        Of a recipe; one that does not refine took nothing away.
+    found
+        By a recipe; one that does not refine took nothing away.
     truth
         FDG disease on the crop of its space, [z, y, x].
     voxel_ml
         Volume of a voxel.
     """
-    if answer.unrefined is None:
+    if found.unrefined is None:
         return []
     # Whole lesions go: what is left of them in the difference are the same components, in the same order.
-    gone, count = components_of(answer.unrefined & ~answer.masks[Tracer.FDG])
+    gone, count = components_of(found.unrefined & ~found.masks[Tracer.FDG])
     disease = np.bincount(gone[truth], minlength=count + 1)[1:]
-    return [Removal(said, float(n) * voxel_ml) for said, n in zip(answer.removed, disease, strict=True)]
+    return [Removal(said, float(n) * voxel_ml) for said, n in zip(found.removed, disease, strict=True)]
 
 
 def removals_table(removals: Mapping[str, Sequence[Sequence[Removal]]]) -> str:

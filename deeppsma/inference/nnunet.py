@@ -1,14 +1,72 @@
-"""Where nnU-Net's windows lie, and how it weighs them."""
+"""nnU-Net models on a case: what they are fed, where their windows lie, and how they are weighed."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core.box import Box, IndexZyx
 from deeppsma.inference.sliding_window import GAUSSIAN_SIGMA
+from deeppsma.inference.task import Task, needed_voxels
+from deeppsma.models.nnunet.config import ModelConfig
+from deeppsma.preprocessing.channels import Sight, cut, make_channel
+from deeppsma.preprocessing.nnunet import MadeChannels, prepare
+from deeppsma.preprocessing.prepared_case import PreparedCase
+
+
+def plan_model_task(
+    config: ModelConfig, case: PreparedCase, made: MadeChannels | None = None, device: str = "cpu"
+) -> Task:
+    """What a model has to do on its tracer's own space.
+
+    Parameters
+    ----------
+    config
+        The model.
+    case
+        Whose whole PET the model is fed, as it was trained.
+    made
+        Channels that other models are fed on this space, too; see
+        `deeppsma.preprocessing.nnunet.prepare`.
+    device
+        Where images are resampled: "cuda" or "cpu".
+
+    Raises
+    ------
+    ValueError
+        If an image is missing that a channel is made from.
+    """
+    plan, tracer, space = config.plan, config.tracer, case.spaces[config.tracer]
+    sight = case.whole_sight(tracer)
+    images = [(kind, partial(_image, kind, sight)) for kind in config.channels]
+    prepared = prepare(images, sight.spacing_zyx, plan, made, device)
+    native = np.zeros(sight.suv.shape, dtype=bool)
+    native[space.box.slices] = space.needed[tracer]
+    index = {tracer: prepared.index_of(native)}
+
+    def window_input(window: Box) -> NDArray[np.float32]:
+        return cut(prepared.channels, window)
+
+    classes = plan.shape.class_count
+    rows = tuple(fold * classes + row for fold in range(len(config.folds)) for row in config.known_classes)
+    return Task(
+        space,
+        window_input,
+        {tracer: rows},
+        index,
+        needed_voxels(space, index, prepared.shape),
+        planned_windows(prepared.shape, plan.patch_planned),
+        [],
+        planned_profile(plan.patch_planned),
+        len(config.folds),
+    )
+
+
+def _image(kind: str, sight: Sight) -> NDArray[np.float32]:
+    return make_channel(kind, sight).image
 
 
 def planned_windows(shape: IndexZyx, patch: IndexZyx, step: float = 0.5) -> list[Box]:
@@ -47,7 +105,7 @@ def _starts(size: int, patch: int, step: float) -> list[int]:
     return [int(np.round((size - patch) / (count - 1) * i)) for i in range(count)]
 
 
-def planned_weights(patch: IndexZyx) -> NDArray[np.float16]:
+def planned_profile(patch: IndexZyx) -> NDArray[np.float16]:
     """Weight of each voxel of a window: a Gaussian about voxel ``size // 2``, never 0.
 
     nnU-Net weighs and sums in half precision, with 10 in the middle. At a

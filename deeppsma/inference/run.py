@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core.errors import WeightsError
+from deeppsma.core.tracer import Tracer
 from deeppsma.inference.device import ComputePlan, cpu_plan
-from deeppsma.inference.task import Logits, NotFiniteError, Prediction, RunWindow
+from deeppsma.inference.task import NotFiniteError, RunWindow, Task
 
 if TYPE_CHECKING:
     import torch
@@ -34,33 +35,33 @@ def window_runner(network: torch.nn.Module, plan: ComputePlan) -> RunWindow:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a prediction gave, and how.
+    """What a task gave, and how.
 
     Parameters
     ----------
     logits
-        By tracer; see `Prediction.run`.
+        By tracer; see `deeppsma.inference.task.Task.run`.
     plan
-        The plan that succeeded; the next prediction starts from it.
+        The plan that succeeded; the next task starts from it.
     windows_run, windows_skipped
         Of the attempt that succeeded.
     """
 
-    logits: Logits
+    logits: Mapping[Tracer, NDArray[np.float32]]
     plan: ComputePlan
     windows_run: int
     windows_skipped: int
 
 
-def predict(
+def run_task(
     network: torch.nn.Module,
-    prediction: Prediction,
+    task: Task,
     plan: ComputePlan,
     on_window: Callable[[], None] | None = None,
     on_fallback: Callable[[str], None] | None = None,
     make_runner: Callable[[torch.nn.Module, ComputePlan], RunWindow] = window_runner,
 ) -> Outcome:
-    """Run a prediction; where memory or precision do not suffice, step down.
+    """Run a task; where memory or precision do not suffice, step down.
 
     Where memory runs out: smaller windows, then the CPU. Where half precision
     overflows: single precision. Each attempt starts from the first window, so
@@ -68,7 +69,7 @@ def predict(
 
     Parameters
     ----------
-    network, prediction, plan
+    network, task, plan
         What to run, where.
     on_window
         Called after each window.
@@ -85,14 +86,14 @@ def predict(
         If the network's output is not finite even in single precision.
     """
     while True:
-        small = plan.small_windows and prediction.small_windows  # another member may have asked for them
-        attempt = replace(prediction, windows=prediction.small_windows) if small else prediction
+        small = plan.small_windows and task.small_windows  # another member may have asked for them
+        attempt = replace(task, windows=task.small_windows) if small else task
         try:
             logits = attempt.run(make_runner(network, plan), on_window)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            following, words = _less_memory(prediction, plan)
+            following, words = _less_memory(task, plan)
             reason = f"out of memory on {plan.device} with windows of {attempt.windows[0].shape_zyx}"
             if following is None:
                 raise MemoryError(reason) from None
@@ -110,10 +111,10 @@ def predict(
         plan = following
 
 
-def _less_memory(prediction: Prediction, plan: ComputePlan) -> tuple[ComputePlan | None, str]:
+def _less_memory(task: Task, plan: ComputePlan) -> tuple[ComputePlan | None, str]:
     """The next plan down the ladder, in words too; None at its end."""
-    if not plan.small_windows and prediction.small_windows:
-        return replace(plan, small_windows=True), f"windows of {prediction.small_windows[0].shape_zyx}"
+    if not plan.small_windows and task.small_windows:
+        return replace(plan, small_windows=True), f"windows of {task.small_windows[0].shape_zyx}"
     if plan.device != "cpu":
         return cpu_plan(), "the CPU"
     return None, ""

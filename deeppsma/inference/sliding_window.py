@@ -7,7 +7,7 @@ blended value there is the one that running all windows gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def _starts(size: int, patch: int, overlap: float) -> list[int]:
     return [min(i * step, size - patch) for i in range(count)]
 
 
-def gaussian_weights(patch_zyx: IndexZyx) -> NDArray[np.float32]:
+def gaussian_profile(patch_zyx: IndexZyx) -> NDArray[np.float32]:
     """Weight of each voxel of a window, highest in the middle, never 0; [z, y, x]."""
     profiles = []
     for size in patch_zyx:
@@ -67,24 +67,13 @@ def gaussian_weights(patch_zyx: IndexZyx) -> NDArray[np.float32]:
     return np.asarray(np.maximum(weights, 1e-3), dtype=np.float32)
 
 
-def cut(channels: NDArray | Sequence[NDArray], box: Box, fill: Sequence[float] | None = None) -> NDArray[np.float32]:
-    """Box of channels [z, y, x], as [channel, z, y, x]; outside them 0, or the channel's ``fill``."""
-    out = np.empty((len(channels), *box.shape_zyx), dtype=np.float32)
-    inner = box.clipped(channels[0].shape)
-    target = inner.relative_to(box)
-    for row, channel, outside in zip(out, channels, fill or [0.0] * len(channels), strict=True):
-        row[:] = outside
-        row[target.slices] = channel[inner.slices]
-    return out
-
-
 def blend(
     windows: list[Box],
     needed: NDArray[np.bool_],
     outputs: int,
     run: Callable[[Box], NDArray[np.float32]],
     skip: bool = True,
-    weights: NDArray[np.floating] | None = None,
+    profile: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float32]:
     """Blended network output at the needed voxels.
 
@@ -100,9 +89,9 @@ def blend(
         Gives a window's output, [output, z, y, x].
     skip
         Leave out windows without a needed voxel; False is for tests.
-    weights
-        Of a window's voxels; `gaussian_weights` without. Sums are kept in
-        their precision.
+    profile
+        Weight of a window's voxels; `gaussian_profile` without. Sums are kept in
+        its precision.
 
     Returns
     -------
@@ -112,16 +101,16 @@ def blend(
     flat = np.flatnonzero(needed)
     if not len(flat):
         return np.zeros((outputs, 0), dtype=np.float32)
-    if weights is None:
-        weights = gaussian_weights(windows[0].shape_zyx)
-    total = np.zeros((outputs, len(flat)), dtype=weights.dtype)
-    weight_sum = np.zeros(len(flat), dtype=weights.dtype)
+    if profile is None:
+        profile = gaussian_profile(windows[0].shape_zyx)
+    total = np.zeros((outputs, len(flat)), dtype=profile.dtype)
+    weight_sum = np.zeros(len(flat), dtype=profile.dtype)
     for window, rows, local in _picked(windows, needed, flat):
         if skip and not len(rows):
             continue
         values = run(window)
         if len(rows):
-            weight = weights.reshape(-1)[local]
+            weight = profile.reshape(-1)[local]
             total[:, rows] += values.reshape(outputs, -1)[:, local] * weight.astype(np.float32)
             weight_sum[rows] += weight
     if not (weight_sum > 0).all():

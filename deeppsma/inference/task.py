@@ -17,7 +17,6 @@ from deeppsma.preprocessing.spaces import Space, mark_corners
 
 #: Logits [output, z, y, x] of a window [channel, z, y, x].
 RunWindow = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-Logits = Mapping[Tracer, NDArray[np.float32]]
 
 
 class NotFiniteError(ArithmeticError):
@@ -25,7 +24,7 @@ class NotFiniteError(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class Prediction:
+class Task:
     """What a network has to do on a space.
 
     Parameters
@@ -47,8 +46,8 @@ class Prediction:
     small_windows
         The same with windows of half the size, for when memory is short;
         empty if the network cannot run on them.
-    weights
-        Of a window's voxels; None for `deeppsma.inference.sliding_window.gaussian_weights`.
+    profile
+        Weight of a window's voxels; None for `deeppsma.inference.sliding_window.gaussian_profile`.
     folds
         How many networks in one: their rows follow each other, and are
         averaged.
@@ -61,10 +60,12 @@ class Prediction:
     needed: NDArray[np.bool_]
     windows: list[Box]
     small_windows: list[Box]
-    weights: NDArray[np.floating] | None = None
+    profile: NDArray[np.floating] | None = None
     folds: int = 1
 
-    def run(self, run_window: RunWindow, on_window: Callable[[], None] | None = None, skip: bool = True) -> Logits:
+    def run(
+        self, run_window: RunWindow, on_window: Callable[[], None] | None = None, skip: bool = True
+    ) -> dict[Tracer, NDArray[np.float32]]:
         """Logits of the wanted tracers.
 
         Parameters
@@ -79,8 +80,8 @@ class Prediction:
         Returns
         -------
         dict
-            By tracer, float32 for the n voxels of ``space.needed[tracer]`` in
-            C order: [n] if the tracer has one row, else [row, n].
+            By tracer, float32 [class, n] for the n voxels of
+            ``space.needed[tracer]`` in C order.
         """
         outputs = 1 + max((row for rows in self.rows.values() for row in rows), default=0)
 
@@ -92,14 +93,14 @@ class Prediction:
                 on_window()
             return out
 
-        values = blend(self.windows, self.needed, outputs, run, skip, self.weights)
+        values = blend(self.windows, self.needed, outputs, run, skip, self.profile)
         found = {
             tracer: np.stack([self._at_native(values[row], tracer) for row in rows])
             for tracer, rows in self.rows.items()
         }
         if self.folds > 1:
             found = {t: each.reshape(self.folds, -1, each.shape[1]).mean(axis=0) for t, each in found.items()}
-        return {tracer: each[0] if len(each) == 1 else each for tracer, each in found.items()}
+        return found
 
     def holds_needed(self, window: Box) -> bool:
         """Whether a window is run, or skipped."""
@@ -121,13 +122,13 @@ class Prediction:
         return np.asarray(map_coordinates(dense, index.T, order=1, mode="nearest"), dtype=np.float32)
 
 
-def plan_prediction(
+def plan_task(
     config: NetworkConfig,
     space: Space,
     channels: Channels,
     wanted: tuple[Tracer, ...],
     overlap: float,
-) -> Prediction:
+) -> Task:
     """Windows, and which voxels of the working grid are needed.
 
     Parameters
@@ -144,7 +145,7 @@ def plan_prediction(
     index = {tracer: None if native else _working_index(channels, space.needed[tracer]) for tracer in wanted}
     shape = channels.geometry.shape_zyx
     small = _small_patch(config)
-    return Prediction(
+    return Task(
         space,
         channels.window,
         {tracer: config.rows(tracer) for tracer in wanted},
@@ -163,7 +164,7 @@ def needed_voxels(
     Parameters
     ----------
     space, index
-        See `Prediction`.
+        See `Task`.
     shape_zyx
         Of the working grid.
     """

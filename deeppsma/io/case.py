@@ -1,24 +1,28 @@
-"""The data model: a case has a study per tracer and the transform between them."""
+"""The data model: a case has a study per tracer, and the transform between them.
+
+A case comes from folders (`deeppsma.io.layouts.load_case`), from files of one's own choosing
+(`Case.from_files`), or from memory (`Case.from_images`).
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from deeppsma.core.anatomy import check_labels
 from deeppsma.core.errors import InputError
 from deeppsma.core.geometry import Geometry
-from deeppsma.core.settings import read_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, to_other_session
 from deeppsma.core.volume import Volume
-from deeppsma.io import grand_challenge as sockets
 from deeppsma.io.image_files import ImageFile
-from deeppsma.io.transform_files import from_challenge, read_challenge_transform, read_tfm
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 #: Reconstructions leave small negative values; a whole SUV below zero is another unit or a broken file.
 SUV_MIN = -1.0
@@ -28,7 +32,74 @@ SUV_MAX = 2000.0
 THRESHOLD_MIN_SUV, THRESHOLD_MAX_SUV = 0.1, 100.0
 #: A scanner's padding may lie below air; a CT without a voxel of air is none, or shifted.
 HU_MIN, AIR_BELOW_HU, HU_MAX = -10000.0, -200.0, 70000.0
-_DATA_SET_NAMES = {"pet": "PET", "ct": "CT", "organs": "totseg_24", "truth": "TTB"}
+
+
+class ImageSource(Protocol):
+    """Where an image comes from; only what is asked for is read."""
+
+    @property
+    def path(self) -> Path:
+        """Names the image in messages."""
+        ...
+
+    @property
+    def geometry(self) -> Geometry:
+        """Its grid; no voxel is read for it."""
+        ...
+
+    @property
+    def unsaid_position(self) -> str | None:
+        """What the source does not say of its position, and what is assumed; None where it says all."""
+        ...
+
+    def read(self, dtype: type[np.float32] | None = None) -> Volume:
+        """Read the voxels, as float32 or as they are."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryImage:
+    """An image that is in memory already.
+
+    Parameters
+    ----------
+    volume
+        Voxels and grid.
+    path
+        Names it in messages.
+
+    Raises
+    ------
+    InputError
+        If the grid has fewer than two voxels along an axis, or voxels are NaN
+        or infinite.
+    """
+
+    volume: Volume
+    path: Path
+
+    def __post_init__(self) -> None:
+        if min(self.volume.geometry.shape_zyx) < 2:
+            raise InputError(self.path, f"voxels of shape {self.volume.geometry.shape_zyx}", "give one 3-D volume")
+        voxels = self.volume.voxels
+        if voxels.dtype.kind == "f" and not np.isfinite([voxels.min(), voxels.max()]).all():
+            raise InputError(self.path, "NaN or infinite voxels", "give finite values everywhere")
+
+    @property
+    def geometry(self) -> Geometry:
+        """Its grid."""
+        return self.volume.geometry
+
+    @property
+    def unsaid_position(self) -> str | None:
+        """Nothing: a grid in memory says all."""
+        return None
+
+    def read(self, dtype: type[np.float32] | None = None) -> Volume:
+        """The voxels; do not change them."""
+        if dtype is None or self.volume.voxels.dtype == dtype:
+            return self.volume
+        return Volume(self.volume.voxels.astype(dtype), self.volume.geometry)
 
 
 @dataclass(frozen=True)
@@ -52,11 +123,14 @@ class Study:
     """
 
     tracer: Tracer
-    pet: ImageFile
+    pet: ImageSource
     threshold_suv: float
-    organs: ImageFile | None = None
-    ct: ImageFile | None = None
-    truth: ImageFile | None = None
+    organs: ImageSource | None = None
+    ct: ImageSource | None = None
+    truth: ImageSource | None = None
+
+    def __post_init__(self) -> None:
+        check_threshold(self.threshold_suv, self.pet.path)
 
     def read_pet(self) -> Volume:
         """PET in SUV, float32.
@@ -113,140 +187,204 @@ class Study:
 
 @dataclass(frozen=True)
 class Case:
-    """A patient: two studies and the rigid transform between them.
+    """A patient: a study per tracer, and the rigid transform between their sessions.
 
     Parameters
     ----------
     name
         For reports.
-    psma, fdg
-        The two studies.
+    studies
+        By tracer; one or both.
     fdg_to_psma
-        Maps a world point of the FDG session to the PSMA session.
-    """
-
-    name: str
-    psma: Study
-    fdg: Study
-    fdg_to_psma: RigidTransform
-
-    def study(self, tracer: Tracer) -> Study:
-        """The study of a tracer."""
-        return self.psma if tracer is Tracer.PSMA else self.fdg
-
-    @property
-    def thresholds(self) -> dict[Tracer, float]:
-        """SUV thresholds by tracer."""
-        return {tracer: self.study(tracer).threshold_suv for tracer in Tracer}
-
-    def transform(self, tracer: Tracer) -> RigidTransform:
-        """Maps a world point of ``tracer``'s session to the other session."""
-        return to_other_session(tracer, self.fdg_to_psma)
-
-
-def load_case(folder: Path | str) -> Case:
-    """Open a case: a platform input folder, or a ``train_XXXX`` folder of the data set.
-
-    Headers, thresholds and the transform are read and checked; voxels are
-    not.
-
-    Parameters
-    ----------
-    folder
-        The case.
+        Maps a world point of the FDG session to the PSMA session. None where
+        it is not known: then each tracer is seen in its own space alone.
+    notes
+        What the reader of the results must know of how the case was made, a
+        line each; they go into the run report's fallbacks.
 
     Raises
     ------
     InputError
-        One line: which file, what was found, what to do.
+        If there is no study, or grids of one session do not overlap, or the
+        transform puts one PET wholly outside the other.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", "give a platform input folder or a train_XXXX folder")
-    if (folder / Tracer.PSMA.upper()).is_dir() or (folder / Tracer.FDG.upper()).is_dir():
-        case = _load_data_set(folder)
-    else:
-        case = _load_platform(folder)
-    _check_grids(case)
-    return case
+
+    name: str
+    studies: Mapping[Tracer, Study]
+    fdg_to_psma: RigidTransform | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.studies:
+            raise InputError(self.name, "a case without a study", "give a PSMA or an FDG PET")
+        for tracer, study in self.studies.items():
+            if study.tracer is not tracer:
+                raise InputError(
+                    study.pet.path, f"a {study.tracer.upper()} study given as {tracer.upper()}", "swap them"
+                )
+        _check_grids(self)
+
+    @classmethod
+    def from_images(
+        cls,
+        psma_pet: Volume | sitk.Image | None = None,
+        fdg_pet: Volume | sitk.Image | None = None,
+        *,
+        thresholds: Mapping[Tracer, float],
+        fdg_to_psma: RigidTransform | None = None,
+        organs: Mapping[Tracer, Volume | sitk.Image] | None = None,
+        cts: Mapping[Tracer, Volume | sitk.Image] | None = None,
+        name: str = "case",
+    ) -> Case:
+        """A case from images in memory.
+
+        Parameters
+        ----------
+        psma_pet, fdg_pet
+            PETs in SUV: SimpleITK images, or `Volume` for numpy arrays with
+            their geometry. One may be missing.
+        thresholds
+            SUV by tracer, of the PETs given.
+        fdg_to_psma
+            Maps FDG points to PSMA points, mm; None if it is not known.
+        organs, cts
+            By tracer: TotalSegmentator's labels, and HU, on grids of their
+            own.
+        name
+            For reports.
+
+        Raises
+        ------
+        InputError
+            As for files: what cannot be a PET, a threshold or a grid.
+        """
+        pets = {Tracer.PSMA: psma_pet, Tracer.FDG: fdg_pet}
+        studies = {}
+        for tracer, pet in pets.items():
+            if pet is None:
+                continue
+            if tracer not in thresholds:
+                raise InputError(name, f"no threshold for the {tracer.upper()} PET", "give thresholds by tracer")
+            studies[tracer] = Study(
+                tracer,
+                _image_in_memory(pet, f"{tracer.upper()} PET"),
+                thresholds[tracer],
+                _in_memory((organs or {}).get(tracer), f"{tracer.upper()} organ map"),
+                _in_memory((cts or {}).get(tracer), f"{tracer.upper()} CT"),
+            )
+        return cls(name, studies, fdg_to_psma)
+
+    @classmethod
+    def from_files(
+        cls,
+        psma_pet: Path | str | None = None,
+        fdg_pet: Path | str | None = None,
+        *,
+        thresholds: Mapping[Tracer, float],
+        fdg_to_psma: RigidTransform | None = None,
+        organs: Mapping[Tracer, Path | str] | None = None,
+        cts: Mapping[Tracer, Path | str] | None = None,
+        name: str = "case",
+    ) -> Case:
+        """A case from image files of one's own choosing; as `from_images`, with paths.
+
+        Transforms in files are read by `deeppsma.read_tfm` (ITK) and
+        `deeppsma.read_challenge_transform`.
+        """
+        studies = {}
+        for tracer, pet in {Tracer.PSMA: psma_pet, Tracer.FDG: fdg_pet}.items():
+            if pet is None:
+                continue
+            if tracer not in thresholds:
+                raise InputError(pet, "no threshold for it", "give thresholds by tracer")
+            studies[tracer] = Study(
+                tracer,
+                ImageFile(Path(pet)),
+                thresholds[tracer],
+                _file((organs or {}).get(tracer)),
+                _file((cts or {}).get(tracer)),
+            )
+        return cls(name, studies, fdg_to_psma)
+
+    @property
+    def tracers(self) -> tuple[Tracer, ...]:
+        """Those that there is a study of, PSMA first."""
+        return tuple(tracer for tracer in Tracer if tracer in self.studies)
+
+    def study(self, tracer: Tracer) -> Study:
+        """The study of a tracer.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        return self.studies[tracer]
+
+    @property
+    def psma(self) -> Study:
+        """The PSMA study."""
+        return self.studies[Tracer.PSMA]
+
+    @property
+    def fdg(self) -> Study:
+        """The FDG study."""
+        return self.studies[Tracer.FDG]
+
+    @property
+    def thresholds(self) -> dict[Tracer, float]:
+        """SUV thresholds by tracer."""
+        return {tracer: self.studies[tracer].threshold_suv for tracer in self.tracers}
+
+    def transform(self, tracer: Tracer) -> RigidTransform:
+        """Maps a world point of ``tracer``'s session to the other session.
+
+        Raises
+        ------
+        ValueError
+            If it is not known.
+        """
+        if self.fdg_to_psma is None:
+            raise ValueError("the sessions of this case are not registered")
+        return to_other_session(tracer, self.fdg_to_psma)
 
 
-def _load_platform(folder: Path) -> Case:
-    found = sockets.find_sockets(folder)
-    required = (sockets.PET, sockets.THRESHOLD, sockets.REGISTRATION)
-    missing = [s for s in sockets.SOCKETS if s.kind in required and s.slug not in found]
-    if missing:
-        first = missing[0]
-        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        remedy = f"add {first.relative_path}, and its interface to inputs.json if there is one"
-        raise InputError(folder, f"socket {first.slug} is missing{others}", remedy)
+def check_threshold(threshold_suv: float, where: Path) -> None:
+    """Refuse what cannot be an SUV threshold; NaN compares false to everything, so it is refused, too.
 
-    def of(tracer: Tracer) -> Study:
-        offered = {s.kind: found[s.slug] for s in sockets.SOCKETS if s.tracer is tracer and s.slug in found}
-        threshold = offered[sockets.THRESHOLD]
-        return Study(
-            tracer,
-            ImageFile(offered[sockets.PET].path),
-            _read_threshold(threshold.path, threshold.value),
-            ImageFile(offered[sockets.ORGANS].path) if sockets.ORGANS in offered else None,
-            ImageFile(offered[sockets.CT].path) if sockets.CT in offered else None,
-        )
-
-    registration = found["psma-to-fdg-registration"]
-    if registration.value is None:
-        transform = read_challenge_transform(registration.path)
-    else:
-        transform = from_challenge(registration.value, registration.path)
-    return Case(_case_name(folder), of(Tracer.PSMA), of(Tracer.FDG), transform)
+    Raises
+    ------
+    InputError
+        If it is not within `THRESHOLD_MIN_SUV` and `THRESHOLD_MAX_SUV`.
+    """
+    if not THRESHOLD_MIN_SUV <= threshold_suv <= THRESHOLD_MAX_SUV:
+        found = f"a threshold of {str(threshold_suv)[:20]}"
+        remedy = f"give the SUV threshold as one positive number, {THRESHOLD_MIN_SUV:g} to {THRESHOLD_MAX_SUV:g}"
+        raise InputError(where, found, remedy)
 
 
-def _case_name(folder: Path) -> str:
-    """The folder's name; its parent's where it is just called "input"."""
-    place = folder.resolve()
-    return (place.parent.name or place.name) if place.name == "input" else place.name
+def _in_memory(image: Volume | sitk.Image | None, name: str) -> MemoryImage | None:
+    return None if image is None else _image_in_memory(image, name)
 
 
-def _load_data_set(folder: Path) -> Case:
-    def of(tracer: Tracer) -> Study:
-        place = folder / tracer.upper()
-        files = {kind: place / f"{stem}.nii.gz" for kind, stem in _DATA_SET_NAMES.items()}
-        if not files["pet"].is_file():
-            raise InputError(files["pet"], "no such file", "a train_XXXX folder has PSMA/PET.nii.gz and FDG/PET.nii.gz")
-        offered = {kind: ImageFile(path) for kind, path in files.items() if path.is_file()}
-        return Study(
-            tracer,
-            offered["pet"],
-            _read_threshold(place / "threshold.json", None),
-            offered.get("organs"),
-            offered.get("ct"),
-            offered.get("truth"),
-        )
+def _image_in_memory(image: Volume | sitk.Image, name: str) -> MemoryImage:
+    if isinstance(image, Volume):
+        return MemoryImage(image, Path(name))
+    import SimpleITK as sitk
 
-    transform_path = folder / Tracer.FDG.upper() / "rigid.tfm"
-    if not transform_path.is_file():
-        raise InputError(transform_path, "no such file", "add the rigid transform with FDG fixed and PSMA moving")
-    return Case(_case_name(folder), of(Tracer.PSMA), of(Tracer.FDG), read_tfm(transform_path))
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        found = f"{image.GetDimension()} dimensions, {image.GetNumberOfComponentsPerPixel()} values per voxel"
+        raise InputError(name, found, "give one 3-D volume of one value per voxel")
+    return MemoryImage(Volume(sitk.GetArrayFromImage(image), Geometry.from_sitk(image)), Path(name))
 
 
-def _read_threshold(path: Path, inline: Any) -> float:
-    """SUV threshold: a bare number (platform) or ``{"suv_threshold": x}`` (data set)."""
-    remedy = "give the SUV threshold as one positive number"
-    content = read_json(path, remedy) if inline is None else inline
-    if isinstance(content, dict) and "suv_threshold" in content:
-        content = content["suv_threshold"]
-    if isinstance(content, bool) or not isinstance(content, int | float):
-        raise InputError(path, f"{json.dumps(content)[:60]} instead of a number", remedy)
-    # NaN compares false to everything, so it is refused here, too.
-    if not THRESHOLD_MIN_SUV <= content <= THRESHOLD_MAX_SUV:
-        found = f"a threshold of {str(content)[:20]}"
-        raise InputError(path, found, f"{remedy}, {THRESHOLD_MIN_SUV:g} to {THRESHOLD_MAX_SUV:g}")
-    return float(content)
+def _file(path: Path | str | None) -> ImageFile | None:
+    return None if path is None else ImageFile(Path(path))
 
 
 def _check_grids(case: Case) -> None:
     """The one place where grids are held against each other."""
-    for tracer in Tracer:
-        study = case.study(tracer)
+    for study in case.studies.values():
         pet = study.pet.geometry
         for companion in (study.organs, study.ct):
             if companion is not None and not _overlap(pet, companion.geometry, RigidTransform()):
@@ -261,6 +399,8 @@ def _check_grids(case: Case) -> None:
                 f"{study.truth.geometry.describe()} is not the PET's grid, {pet.describe()}",
                 "give the truth on the grid of its PET",
             )
+    if case.fdg_to_psma is None or len(case.studies) < len(Tracer):
+        return
     if not _overlap(case.fdg.pet.geometry, case.psma.pet.geometry, case.fdg_to_psma):
         raise InputError(
             case.psma.pet.path,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.case import Case, load_case
+from deeppsma.io.case import Case, ImageSource
 from deeppsma.io.image_files import ImageFile
+from deeppsma.io.layouts import load_case
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class LabelledCase:
 
     folder: Path
     case: Case
-    truths: dict[Tracer, ImageFile]
+    truths: dict[Tracer, ImageSource]
 
 
 def cohort_folders(cohort: Path) -> list[Path]:
@@ -57,8 +58,8 @@ def load_labelled(folder: Path) -> LabelledCase:
     """
     platform = (folder / "input").is_dir()
     case = load_case(folder / "input" if platform else folder)
-    truths = {}
-    for tracer in Tracer:
+    truths: dict[Tracer, ImageSource] = {}
+    for tracer in case.tracers:
         study = case.study(tracer)
         truth = ImageFile(folder / "truth" / f"{tracer}.mha") if platform else study.truth
         if truth is None:

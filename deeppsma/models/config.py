@@ -9,27 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deeppsma.core.anatomy import ORGAN_CLASSES
 from deeppsma.core.box import IndexZyx
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.settings import from_plain, read_toml
 from deeppsma.core.tracer import Tracer
-from deeppsma.models.unet_config import UNetShape, total_stride
+from deeppsma.models.channel_kinds import CHANNEL_KINDS, ChannelKind, tracer_and_kind
+from deeppsma.models.unet_config import UNetConfig, total_stride
 
 if TYPE_CHECKING:
     pass
 
-#: PET over threshold, less 1, and TotalSegmentator's labels (CDS); PET over threshold, CT, classes of organs as masks
-#: and as signed distances (PaIRe); uptake against the organ's own (`deeppsma.preprocessing.organ_contrast`).
-CHANNEL_KINDS = (
-    "pet",
-    "organs",
-    "ratio",
-    "ct",
-    "contrast",
-    *(f"{what}-{name}" for what in ("organ", "sdf") for name in ORGAN_CLASSES),
-)
 ARCHITECTURES = ("dynunet", "plain", "resenc")
 #: Heads beside the last one that are trained (CDS: three in all).
 DEEP_SUPERVISION_HEADS = 2
@@ -43,7 +33,7 @@ class NetworkConfig:
     ----------
     channels
         Input channels in order, ``{tracer}_{kind}`` with a kind of
-        `CHANNEL_KINDS`.
+        `deeppsma.models.channel_kinds.CHANNEL_KINDS`.
     outputs
         Either both tracers, each "disease or not"; or "background", a tracer,
         and ``{tracer}_normal``: classes that exclude each other.
@@ -123,15 +113,15 @@ class NetworkConfig:
         return tuple(Tracer(name) for name in self.outputs if name in set(Tracer))
 
     @property
-    def classes(self) -> bool:
+    def exclusive(self) -> bool:
         """Whether the outputs are classes that exclude each other (softmax), not answers of their own (sigmoid)."""
         return "background" in self.outputs
 
     def rows(self, tracer: Tracer) -> tuple[int, ...]:
         """A tracer's rows of the output: its own, or all classes."""
-        return tuple(range(len(self.outputs))) if self.classes else (self.outputs.index(tracer.value),)
+        return tuple(range(len(self.outputs))) if self.exclusive else (self.outputs.index(tracer.value),)
 
-    def unet_shape(self) -> UNetShape:
+    def unet_shape(self) -> UNetConfig:
         """Shape of a "plain" or "resenc" network.
 
         Raises
@@ -140,7 +130,7 @@ class NetworkConfig:
             If blocks and filters do not go together.
         """
         levels = len(self.filters)
-        return UNetShape(
+        return UNetConfig(
             "PlainConvUNet" if self.architecture == "plain" else "ResidualEncoderUNet",
             len(self.channels),
             len(self.outputs),
@@ -162,16 +152,28 @@ class NetworkConfig:
         whole = all(size > 0 and size % step == 0 for size, step in zip(patch_zyx, steps, strict=True))
         return whole and any(size > step for size, step in zip(patch_zyx, steps, strict=True))
 
+    def kinds(self, tracer: Tracer) -> list[ChannelKind]:
+        """Kinds of the channels that are made from a tracer's session."""
+        named = [tracer_and_kind(name) for name in self.channels]
+        return [CHANNEL_KINDS[kind] for owner, kind in named if owner is tracer]
+
     def needs(self, what: str, tracer: Tracer) -> bool:
-        """Whether a channel is made from a tracer's "organs" (or "organ classes", which cannot be missing) or "ct"."""
-        classes = ("organ-", "sdf-")
-        made_of = {"organs": ("organs", "contrast", *classes), "organ classes": classes, "ct": ("ct",)}[what]
-        return any(name.startswith(tuple(f"{tracer}_{kind}" for kind in made_of)) for name in self.channels)
+        """Whether a channel is made from a tracer's "organs" or "ct"."""
+        return any(kind.needs == what for kind in self.kinds(tracer))
+
+    def requires(self, what: str, tracer: Tracer) -> bool:
+        """Whether the network cannot do without a tracer's "organs" or "ct"."""
+        return any(kind.needs == what and kind.required for kind in self.kinds(tracer))
 
     @property
     def organ_channels(self) -> list[int]:
         """Which input channels hold organ labels."""
-        return [i for i, name in enumerate(self.channels) if name.endswith("_organs")]
+        return [i for i, name in enumerate(self.channels) if CHANNEL_KINDS[tracer_and_kind(name)[1]].is_label]
+
+    @property
+    def outside_values(self) -> list[float]:
+        """What each input channel holds outside the grid: no uptake, no organ, the CT's mean."""
+        return [CHANNEL_KINDS[tracer_and_kind(name)[1]].outside for name in self.channels]
 
     def block_zyx(self, native: Geometry) -> IndexZyx:
         """How many native voxels per axis make one voxel of the working grid."""

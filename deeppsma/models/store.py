@@ -68,7 +68,7 @@ class WeightsStore:
             members and none of them is asked for.
         """
         if wanted == (ALL_MEMBERS,):
-            return self._all(classes=average == "probabilities")
+            return self._all(exclusive=average == "probabilities")
         members = [self.member(name) for name in wanted]
         first = self.folders[0]
         if len(self.folders) > 1 and not set(_names_in(first)) & set(wanted):
@@ -77,18 +77,18 @@ class WeightsStore:
             raise WeightsError(first, found, remedy)
         return members
 
-    def _all(self, classes: bool) -> list[Member]:
+    def _all(self, exclusive: bool) -> list[Member]:
         folder = next((folder for folder in self.folders if _names_in(folder)), None)
         if folder is None:
             remedy = "train some, or give their folder with --weights"
             raise WeightsError(str(self.folders[0]), "no weights to average", remedy)
         own, models = _own_in(folder), find_models(folder)
         members = [read_member(path) for path in own.values()]
-        members = [member for member in members if member.network.classes == classes]
-        if classes:  # as all models of nnU-Net do; where they do not count, they are not read
+        members = [member for member in members if member.network.exclusive == exclusive]
+        if exclusive:  # as all models of nnU-Net do; where they do not count, they are not read
             members += [adopt_model(name, path) for name, path in models.items()]
         if not members:
-            kind, other = ("classes", "'ensemble'") if classes else ("no classes", "'nnunet'")
+            kind, other = ("classes", "'ensemble'") if exclusive else ("no classes", "'nnunet'")
             found = f"holds {', '.join(_names_in(folder))}: no network that answers with {kind}"
             raise WeightsError(folder, found, f"choose the recipe {other}, or one that names them")
         return sorted(members, key=lambda member: member.name)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deeppsma.core.box import IndexZyx
-from deeppsma.models.unet_config import UNetShape
+from deeppsma.models.unet_config import UNetConfig
 
 
 class UNet(nn.Module):
@@ -21,7 +21,7 @@ class UNet(nn.Module):
     the coarser stages of the decoder.
     """
 
-    def __init__(self, shape: UNetShape) -> None:
+    def __init__(self, shape: UNetConfig) -> None:
         super().__init__()
         self.encoder = _Encoder(shape)
         self.decoder = _Decoder(shape)
@@ -33,7 +33,7 @@ class UNet(nn.Module):
 
 
 class _Encoder(nn.Module):
-    def __init__(self, shape: UNetShape) -> None:
+    def __init__(self, shape: UNetConfig) -> None:
         super().__init__()
         residual = shape.kind == "ResidualEncoderUNet"
         self.stem = _Convs(shape, 1, shape.channels, shape.features[0], shape.kernels[0]) if residual else None
@@ -58,14 +58,14 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self, shape: UNetShape) -> None:
+    def __init__(self, shape: UNetConfig) -> None:
         super().__init__()
         transpconvs, stages, seg_layers = [], [], []
         for depth, count in zip(range(len(shape.features) - 1, 0, -1), shape.decoder_convs, strict=True):
             below, skip, stride = shape.features[depth], shape.features[depth - 1], shape.strides[depth]
             transpconvs.append(nn.ConvTranspose3d(below, skip, stride, stride, bias=shape.conv_bias))
             stages.append(_Convs(shape, count, 2 * skip, skip, shape.kernels[depth - 1]))
-            seg_layers.append(nn.Conv3d(skip, shape.classes, 1))
+            seg_layers.append(nn.Conv3d(skip, shape.class_count, 1))
         self.transpconvs = nn.ModuleList(transpconvs)
         self.stages = nn.ModuleList(stages)
         self.seg_layers = nn.ModuleList(seg_layers)
@@ -86,7 +86,7 @@ class _Convs(nn.Module):
     """Convolutions in a row, the first of them strided."""
 
     def __init__(
-        self, shape: UNetShape, count: int, below: int, out: int, kernel: IndexZyx, stride: IndexZyx = (1, 1, 1)
+        self, shape: UNetConfig, count: int, below: int, out: int, kernel: IndexZyx, stride: IndexZyx = (1, 1, 1)
     ) -> None:
         super().__init__()
         first = _Conv(shape, below, out, kernel, stride)
@@ -101,7 +101,7 @@ class _Conv(nn.Module):
 
     def __init__(
         self,
-        shape: UNetShape,
+        shape: UNetConfig,
         below: int,
         out: int,
         kernel: IndexZyx,
@@ -120,7 +120,7 @@ class _Conv(nn.Module):
 
 
 class _ResidualBlocks(nn.Module):
-    def __init__(self, shape: UNetShape, count: int, below: int, out: int, kernel: IndexZyx, stride: IndexZyx) -> None:
+    def __init__(self, shape: UNetConfig, count: int, below: int, out: int, kernel: IndexZyx, stride: IndexZyx) -> None:
         super().__init__()
         first = _ResidualBlock(shape, below, out, kernel, stride)
         rest = (_ResidualBlock(shape, out, out, kernel, (1, 1, 1)) for _ in range(count - 1))
@@ -133,7 +133,7 @@ class _ResidualBlocks(nn.Module):
 class _ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut, which is pooled and projected where it must be (ResNet-D)."""
 
-    def __init__(self, shape: UNetShape, below: int, out: int, kernel: IndexZyx, stride: IndexZyx) -> None:
+    def __init__(self, shape: UNetConfig, below: int, out: int, kernel: IndexZyx, stride: IndexZyx) -> None:
         super().__init__()
         self.conv1 = _Conv(shape, below, out, kernel, stride)
         self.conv2 = _Conv(shape, out, out, kernel, plain=True)

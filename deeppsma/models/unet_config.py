@@ -13,14 +13,14 @@ KINDS = ("PlainConvUNet", "ResidualEncoderUNet")
 
 
 @dataclass(frozen=True)
-class UNetShape:
+class UNetConfig:
     """Everything that decides such a network.
 
     Parameters
     ----------
     kind
         One of `KINDS`.
-    channels, classes
+    channels, class_count
         In and out.
     features, kernels, strides
         Per stage, kernels and strides by axis. The first stage keeps its
@@ -40,7 +40,7 @@ class UNetShape:
 
     kind: str
     channels: int
-    classes: int
+    class_count: int
     features: tuple[int, ...]
     kernels: tuple[IndexZyx, ...]
     strides: tuple[IndexZyx, ...]
@@ -62,7 +62,7 @@ class UNetShape:
         triples = [*self.kernels, *self.strides]
         if any(len(each) != 3 for each in triples):
             raise ValueError("kernels and strides need three numbers: 3-D networks only")
-        numbers = [self.channels, self.classes, *self.features, *self.blocks, *self.decoder_convs]
+        numbers = [self.channels, self.class_count, *self.features, *self.blocks, *self.decoder_convs]
         if any(not isinstance(n, int) or n < 1 for n in (*numbers, *(n for each in triples for n in each))):
             raise ValueError("channels, classes, features, kernels, strides and blocks must be whole numbers above 0")
         if any(n % 2 == 0 for each in self.kernels for n in each):
@@ -71,7 +71,7 @@ class UNetShape:
             raise ValueError(f"norm_eps {self.norm_eps!r} and negative_slope {self.negative_slope!r} must be in [0, 1)")
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> UNetShape:
+    def from_dict(cls, content: dict[str, Any]) -> UNetConfig:
         """Shape from JSON.
 
         Raises
@@ -79,7 +79,11 @@ class UNetShape:
         ValueError
             If a key is unknown or missing, or a value makes no sense.
         """
-        return from_plain(cls, content)
+        if not isinstance(content, dict):
+            raise ValueError("not a table of settings")  # noqa: TRY004 - what callers catch
+        # Manifests of earlier versions call the count "classes".
+        renamed = {"class_count" if key == "classes" else key: value for key, value in content.items()}
+        return from_plain(cls, renamed)
 
     @property
     def stride_zyx(self) -> IndexZyx:

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from deeppsma.core.errors import DeepPsmaError
 from deeppsma.core.stopwatch import Stopwatch
-from deeppsma.core.tracer import Tracer
-from deeppsma.io.case import Case, load_case
+from deeppsma.io.case import Case
+from deeppsma.io.layouts import load_case
 from deeppsma.io.result_folder import output_folder, write_result
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import NOTICE
@@ -75,10 +75,10 @@ def run_job(job: Job, show_progress: bool = False) -> list[Path]:
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
         result = segment(case, recipe, store, job.device, _bar if show_progress else None, watch)
-        for line in result.report["fallbacks"]:
+        for line in result.report.fallbacks:
             print(f"note: {line}", file=sys.stderr)
         picture = _picture(job.case, case, result) if job.picture else None
-        return write_result(staging, job.out, result.masks, result.report, picture)
+        return write_result(staging, job.out, result.masks, result.report.as_dict(), picture)
 
 
 def guarded(work: Callable[[], None]) -> int:
@@ -137,8 +137,8 @@ def _picture(folder: Path, case: Case, result: Segmentation) -> bytes:
     from deeppsma.reporting.pictures import kind_of_patient, overview
 
     return overview(
-        {tracer: case.study(tracer).read_pet() for tracer in Tracer},
+        {tracer: case.study(tracer).read_pet() for tracer in case.tracers},
         result.masks,
         case.thresholds,
-        note=f"{kind_of_patient(folder)}{case.name}, recipe {result.report['recipe']['name']}. {NOTICE}",
+        note=f"{kind_of_patient(folder)}{case.name}, recipe {result.report.recipe['name']}. {NOTICE}",
     )

@@ -1,34 +1,34 @@
-"""What a recipe makes of the evidence: fusion, growing, normal uptake, refinement."""
+"""What a recipe makes of the networks' logits: fusion, region growing, normal uptake, refinement."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from deeppsma.core.box import Box
-from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
-from deeppsma.inference.ensemble import Evidence, RunLog
-from deeppsma.inference.task import Logits
-from deeppsma.models.weights import Member
-from deeppsma.pipeline.recipe import Growing, Recipe
-from deeppsma.postprocessing.fusion import fuse, mean_probabilities
+from deeppsma.inference.logits import Logits, mean_logits, mean_probabilities
+from deeppsma.pipeline.method import Method
+from deeppsma.pipeline.recipe import Growing
+from deeppsma.postprocessing.fusion import fuse, fused_logits
 from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.lesions import Scene
 from deeppsma.postprocessing.refinement import refine
 from deeppsma.postprocessing.region_growing import grow
+from deeppsma.preprocessing.prepared_case import PreparedCase
 from deeppsma.preprocessing.spaces import Space
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Masks of a case.
+class CropMasks:
+    """Masks of a case on the crops of its spaces.
 
     Parameters
     ----------
@@ -41,104 +41,108 @@ class Answer:
         The FDG mask before that; None where nothing was refined.
     """
 
-    masks: dict[Tracer, NDArray[np.bool_]]
-    removed: list[dict[str, Any]] = field(default_factory=list)
+    masks: Mapping[Tracer, NDArray[np.bool_]]
+    removed: Sequence[dict[str, Any]] = field(default_factory=tuple)
     unrefined: NDArray[np.bool_] | None = None
 
 
-def check_members(recipe: Recipe, members: Sequence[Member]) -> None:
-    """Refuse members that a recipe cannot average.
-
-    Raises
-    ------
-    ConfigurationError
-        If logits are averaged over classes that exclude each other, a tracer
-        is left without a member, or the refinement makes no sense.
-    """
-    where = f"recipe {recipe.name}"
-    if recipe.average == "logits":
-        for member in members:
-            if member.network.classes:
-                found = f"averages logits, and {member.name} answers with classes"
-                raise ConfigurationError(where, found, "average probabilities, or choose other members")
-    if recipe.refinement:
-        load_classifier(recipe.refinement)  # that it makes no sense is said before the networks run
-    for tracer in Tracer:
-        if not any(tracer in member.network.tracers for member in members):
-            raise ConfigurationError(where, f"no member answers for {tracer.upper()}", "add one")
-
-
-def identity(recipe: Recipe, members: Sequence[Member]) -> dict[str, Any]:
-    """What two answers must share to be the same, names and summaries apart; JSON values."""
-    what = {key: value for key, value in recipe.as_dict().items() if key not in ("name", "summary", "source")}
-    if recipe.refinement:
-        what["refinement"] = load_classifier(recipe.refinement).as_dict()
-    networks = [{key: value for key, value in asdict(m.network).items() if key != "summary"} for m in members]
-    return {"recipe": what, "sha256": [member.sha256 for member in members], "networks": networks}
-
-
-def answer(recipe: Recipe, evidence: Evidence, members: Sequence[Member], log: RunLog) -> Answer:
+def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits]) -> CropMasks:
     """Masks that a recipe makes; PSMA first, because FDG is refined by it.
 
     Parameters
     ----------
-    recipe
-        What to do.
-    evidence
-        Of the case, with the members' logits.
-    members
-        That fill the recipe; see `check_members`.
-    log
-        Timings are added to it.
+    method
+        The recipe, with its members.
+    case
+        The case; timings and fallbacks go into its log.
+    logits
+        By member name; see `deeppsma.inference.ensemble.run_members`.
     """
-    masks = {}
-    logits = evidence.mean([member.name for member in members]) if recipe.average == "logits" else {}
-    for tracer in Tracer:
-        if tracer in evidence.spaces:
-            if recipe.average == "logits":
-                masks[tracer] = _of_logits(tracer, recipe, evidence, logits, log)
-            else:
-                masks[tracer] = _of_probabilities(tracer, recipe, evidence, members, log)
-    seen = all(evidence.companions.organs[tracer] is not None for tracer in Tracer)  # else the log says so already
-    if recipe.refinement and Tracer.FDG in masks and seen:
+    recipe = method.recipe
+    masks: dict[Tracer, NDArray[np.bool_]] = {}
+    for tracer in case.spaces:
+        if not method.members_of(tracer):
+            case.log.note(f"recipe {recipe.name} has no member for {tracer.upper()}: its mask is empty")
+        elif recipe.average == "logits":
+            masks[tracer] = _of_logits(tracer, method, case, logits)
+        else:
+            masks[tracer] = _of_probabilities(tracer, method, case, logits)
+    if recipe.refinement and _can_refine(masks, case):
         unrefined = masks[Tracer.FDG]
-        with log.watch.stage("refinement"):
-            masks[Tracer.FDG], removed = refine(_scene(masks, evidence), load_classifier(recipe.refinement))
-        return Answer(masks, removed, unrefined)
-    return Answer(masks)
+        with case.log.watch.stage("refinement"):
+            masks[Tracer.FDG], removed = refine(_scene(masks, case), load_classifier(recipe.refinement))
+        return CropMasks(masks, removed, unrefined)
+    return CropMasks(masks)
 
 
-def _of_logits(
-    tracer: Tracer, recipe: Recipe, evidence: Evidence, logits: Mapping[Tracer, Logits], log: RunLog
-) -> NDArray[np.bool_]:
-    with log.watch.stage("fusion"):
-        mask = fuse(recipe.fusion, tracer, evidence.spaces, logits, evidence.case.fdg_to_psma, recipe.cutoff(tracer))
-    return _grown(mask, tracer, evidence, recipe.growing, log)
+def probabilities(
+    method: Method, case: PreparedCase, logits: Mapping[str, Logits]
+) -> dict[Tracer, NDArray[np.float32]]:
+    """Probability of disease on the crop of each tracer's space, [z, y, x] float32; 0 below the threshold.
+
+    It is the networks' own, fused as the recipe fuses them, before region
+    growing and refinement.
+
+    Parameters
+    ----------
+    method, case, logits
+        As for `apply_recipe`.
+    """
+    out = {}
+    for tracer, space in case.spaces.items():
+        dense = np.zeros(space.geometry.shape_zyx, dtype=np.float32)
+        if method.members_of(tracer):
+            dense[space.hot] = _probability(tracer, method, case, logits)
+        out[tracer] = dense
+    return out
+
+
+def _probability(
+    tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
+) -> NDArray[np.float32]:
+    if method.recipe.average == "probabilities":
+        return _mean_probabilities(tracer, method, logits)[0]
+    mean = mean_logits([logits[member.name] for member in method.members])
+    return np.asarray(expit(fused_logits(method.recipe.fusion, tracer, case.spaces, mean, case.case.fdg_to_psma)))
+
+
+def _of_logits(tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]) -> NDArray[np.bool_]:
+    recipe = method.recipe
+    with case.log.watch.stage("fusion"):
+        mean = mean_logits([logits[member.name] for member in method.members])
+        mask = fuse(recipe.fusion, tracer, case.spaces, mean, case.case.fdg_to_psma, recipe.cutoff(tracer))
+    return _grown(mask, tracer, case, recipe.growing)
 
 
 def _of_probabilities(
-    tracer: Tracer, recipe: Recipe, evidence: Evidence, members: Sequence[Member], log: RunLog
+    tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
 ) -> NDArray[np.bool_]:
-    space = evidence.spaces[tracer]
-    mine = [member for member in members if tracer in member.network.tracers]
-    with log.watch.stage("fusion"):
-        logits = [evidence.logits[member.name][tracer][tracer] for member in mine]
-        disease, normal = mean_probabilities(logits, [recipe.weights.get(member.name, 1.0) for member in mine])
+    space, recipe = case.spaces[tracer], method.recipe
+    with case.log.watch.stage("fusion"):
+        disease, normal = _mean_probabilities(tracer, method, logits)
         mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
         mask[space.hot] = disease > recipe.cutoff(tracer)
         refused = np.zeros_like(mask)
         refused[space.hot] = normal > recipe.normal_cutoff(tracer)
-    return _grown(mask, tracer, evidence, recipe.growing, log) & ~refused
+    return _grown(mask, tracer, case, recipe.growing) & ~refused
 
 
-def _grown(
-    mask: NDArray[np.bool_], tracer: Tracer, evidence: Evidence, growing: Growing | None, log: RunLog
-) -> NDArray[np.bool_]:
+def _mean_probabilities(
+    tracer: Tracer, method: Method, logits: Mapping[str, Logits]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    members = method.members_of(tracer)
+    weights = [method.recipe.member_weights.get(member.name, 1.0) for member in members]
+    return mean_probabilities([logits[member.name].of(tracer, tracer) for member in members], weights)
+
+
+def _grown(mask: NDArray[np.bool_], tracer: Tracer, case: PreparedCase, growing: Growing | None) -> NDArray[np.bool_]:
     if growing is None:
         return mask
-    with log.watch.stage("growing"):
-        organs = evidence.companions.organs[tracer]
-        return _grown_on(mask, evidence.spaces[tracer], organs, growing.radius_mm, growing.kept(tracer))
+    kept = growing.kept(tracer)
+    # The map is read, and its absence noted, whether there is anything to grow or not: that is known beforehand.
+    organs = case.organs(tracer) if kept and case.has_organs(tracer, "growing spares no organ") else None
+    with case.log.watch.stage("growing"):
+        return _grown_on(mask, case.spaces[tracer], organs, growing.radius_mm, kept)
 
 
 def _grown_on(
@@ -158,12 +162,27 @@ def _grown_on(
     return out
 
 
-def _scene(masks: Mapping[Tracer, NDArray[np.bool_]], evidence: Evidence) -> Scene:
-    fdg = evidence.spaces[Tracer.FDG]
+def _can_refine(masks: Mapping[Tracer, NDArray[np.bool_]], case: PreparedCase) -> bool:
+    """Whether FDG lesions can be refined by PSMA; what stands in the way is noted."""
+    if len(case.case.studies) < len(Tracer) or case.case.fdg_to_psma is None:
+        case.log.note("FDG lesions are not refined: that takes both tracers and their registration")
+        return False
+    seen = [case.has_organs(tracer, "FDG lesions are not refined") for tracer in Tracer]
+    return all(seen) and Tracer.FDG in masks
+
+
+def _scene(masks: Mapping[Tracer, NDArray[np.bool_]], case: PreparedCase) -> Scene:
+    fdg = case.spaces[Tracer.FDG]
     mask = Volume(masks[Tracer.FDG], fdg.geometry)
     # Without a PSMA voxel above threshold there is no PSMA disease, on any grid.
     psma = Volume(np.zeros_like(mask.voxels), fdg.geometry)
     if Tracer.PSMA in masks:
-        psma = Volume(masks[Tracer.PSMA], evidence.spaces[Tracer.PSMA].geometry)
-    organs = evidence.companions.organs
-    return Scene(mask, fdg.pet[Tracer.FDG], psma, organs[Tracer.FDG], organs[Tracer.PSMA], evidence.case.fdg_to_psma)
+        psma = Volume(masks[Tracer.PSMA], case.spaces[Tracer.PSMA].geometry)
+    return Scene(
+        mask,
+        fdg.pet[Tracer.FDG],
+        psma,
+        case.organs(Tracer.FDG),
+        case.organs(Tracer.PSMA),
+        case.case.transform(Tracer.FDG),
+    )

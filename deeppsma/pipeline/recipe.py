@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deeppsma.core.anatomy import LABEL_MAX
@@ -41,7 +41,7 @@ class Growing:
         if not 0 < self.radius_mm <= 50:
             raise ValueError(f"radius_mm must be above 0 and at most 50, not {self.radius_mm}")
         labels = (*self.kept_organs, *self.fdg_kept_organs)
-        if any(not isinstance(label, int) or not 1 <= label <= LABEL_MAX for label in labels):
+        if any(not 1 <= label <= LABEL_MAX for label in labels):
             raise ValueError(f"kept_organs must be labels from 1 to {LABEL_MAX}, not {labels}")
 
     def kept(self, tracer: Tracer) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ class Recipe:
         "logits": members' logits are averaged (CDS). "probabilities": their
         probabilities, each member in its tracer's own space (PaIRe); then
         members may answer for one tracer each, and ``fusion`` is "single".
-    weights
+    member_weights
         By member, where members count differently; 1 without.
     growing
         None for no growing.
@@ -94,7 +94,7 @@ class Recipe:
     growing: Growing | None = None
     cutoffs: Mapping[str, float] = field(default_factory=dict)
     average: str = "logits"
-    weights: Mapping[str, float] = field(default_factory=dict)
+    member_weights: Mapping[str, float] = field(default_factory=dict)
     normal_cutoffs: Mapping[str, float] = field(default_factory=dict)
     refinement: str = ""
     window_overlap: float = 0.5
@@ -102,8 +102,6 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {self.fusion!r}")
-        if not all(isinstance(name, str) for name in (*self.members, self.refinement)):
-            raise ValueError("members and refinement must be names")
         alone = ALL_MEMBERS not in self.members or len(self.members) == 1
         if not self.members or not alone or len(set(self.members)) != len(self.members):
             raise ValueError(f'members must be names, once each, or "{ALL_MEMBERS}" alone, not {self.members}')
@@ -114,12 +112,19 @@ class Recipe:
             raise ValueError(f"average must be one of {', '.join(AVERAGES)}, not {self.average!r}")
         if self.average == "probabilities" and self.fusion != "single":
             raise ValueError("probabilities are averaged in each tracer's own space: fusion must be single")
-        if self.average == "logits" and (self.normal_cutoffs or self.weights):
-            raise ValueError("weights and normal_cutoffs belong to average = probabilities")
-        if set(self.weights) - set(self.members) or any(not 0 < value < 1e6 for value in self.weights.values()):
-            raise ValueError(f"weights must be positive, of the recipe's members, not {self.weights}")
+        if self.average == "logits" and (self.normal_cutoffs or self.member_weights):
+            raise ValueError("member_weights and normal_cutoffs belong to average = probabilities")
+        if set(self.member_weights) - set(self.members) or any(
+            not 0 < value < 1e6 for value in self.member_weights.values()
+        ):
+            raise ValueError(f"member_weights must be positive, of the recipe's members, not {self.member_weights}")
         if not 0 <= self.window_overlap < 1:
             raise ValueError(f"window_overlap must be at least 0 and below 1, not {self.window_overlap}")
+
+    @property
+    def both_spaces(self) -> bool:
+        """Whether a tracer's disease is wanted as seen from the other tracer's space, too."""
+        return self.fusion != "single"
 
     def cutoff(self, tracer: Tracer) -> float:
         """Probability from which on a voxel is disease."""
@@ -143,16 +148,13 @@ def load_recipe(name: str) -> Recipe:
         If there is none of that name, or a value makes no sense.
     """
     path, content = read_toml("recipes", name)
-    if unknown := set(content) - ({each.name for each in fields(Recipe)} - {"name"}):
-        raise ConfigurationError(path, f"unknown keys {sorted(unknown)}", "mend the recipe")
+    # A file of one's own never passes for a shipped recipe.
+    own = path.name if name.endswith(".toml") else name
+    if "name" in content:
+        raise ConfigurationError(path, "unknown keys ['name']", "mend the recipe: its name is its file's")
     try:
-        growing = content.pop("growing", None)
-        if growing is not None:
-            growing = from_plain(Growing, growing)
-        members = content.pop("members")
-        own = path.name if name.endswith(".toml") else name  # a file of one's own never passes for a shipped recipe
-        return Recipe(name=own, members=tuple(members) if isinstance(members, list) else (), growing=growing, **content)
-    except (KeyError, TypeError, ValueError) as error:
+        return from_plain(Recipe, content | {"name": own})
+    except ValueError as error:
         raise ConfigurationError(path, str(error), "mend the recipe") from None
 
 

@@ -12,7 +12,7 @@ each is then an opinion on the same voxel.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,79 +21,16 @@ from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, to_other_session
 from deeppsma.core.volume import Volume
-from deeppsma.inference.task import Logits
+from deeppsma.inference.logits import Logits
 from deeppsma.preprocessing.spaces import Space, mapped_indices
-
-
-def mean_logits(members: Sequence[Logits]) -> Logits:
-    """Ensemble: mean of the members' logits, voxel by voxel.
-
-    Raises
-    ------
-    ValueError
-        If there is no member.
-    """
-    if not members:
-        raise ValueError("an ensemble needs a member")
-    return {tracer: np.mean([member[tracer] for member in members], axis=0, dtype=np.float32) for tracer in members[0]}
-
-
-def mean_probabilities(
-    members: Sequence[NDArray[np.float32]], weights: Sequence[float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Ensemble: weighted means of the members' probabilities, voxel by voxel (PaIRe).
-
-    Parameters
-    ----------
-    members
-        Logits of one tracer: [n] of disease or not, or of classes: [2, n] of
-        background and disease, or [3, n] with normal uptake, too.
-    weights
-        Of the members.
-
-    Returns
-    -------
-    disease, normal
-        [n] float32. Members that do not know normal uptake do not count for
-        it; 0 if none does.
-
-    Raises
-    ------
-    ValueError
-        If there is no member.
-    """
-    from scipy.special import expit, softmax
-
-    if not members:
-        raise ValueError("an ensemble needs a member")
-    disease, normal, normal_weights = [], [], []
-    for logits, weight in zip(members, weights, strict=True):
-        if logits.ndim == 1:
-            disease.append(expit(logits))
-            continue
-        classes = softmax(logits, axis=0)
-        disease.append(classes[1])
-        if len(classes) > 2:
-            normal.append(classes[2])
-            normal_weights.append(weight)
-    mean = np.average(disease, axis=0, weights=weights)
-    none = np.zeros(mean.shape)
-    return mean.astype(np.float32), (np.average(normal, axis=0, weights=normal_weights) if normal else none).astype(
-        np.float32
-    )
-
-
-def wanted_tracers(fusion: str, fixed: Tracer) -> tuple[Tracer, ...]:
-    """Tracers whose answers a fusion takes from a space."""
-    return (fixed,) if fusion == "single" else (fixed, fixed.other)
 
 
 def fuse(
     fusion: str,
     tracer: Tracer,
     spaces: Mapping[Tracer, Space],
-    logits: Mapping[Tracer, Logits],
-    fdg_to_psma: RigidTransform,
+    logits: Logits,
+    fdg_to_psma: RigidTransform | None,
     cutoff: float = 0.5,
 ) -> NDArray[np.bool_]:
     """Mask of a tracer on the crop of its own space.
@@ -110,9 +47,9 @@ def fuse(
     spaces
         By fixed tracer; must hold the tracer's own.
     logits
-        By fixed tracer, as `deeppsma.inference.run.Prediction.run` gives them.
+        Of disease or not: one class.
     fdg_to_psma
-        Maps FDG points to PSMA points.
+        Maps FDG points to PSMA points. None: only the own space counts.
     cutoff
         Probability from which on a voxel is disease, in (0, 1).
 
@@ -122,38 +59,113 @@ def fuse(
         [z, y, x] bool; only voxels at or above the threshold.
     """
     own, least = spaces[tracer], math.log(cutoff / (1 - cutoff))
-    if fusion == "mean" and tracer.other in spaces:
-        mean = _mean(own, spaces[tracer.other], tracer, logits, fdg_to_psma)
-        return _mask(own, tracer, {tracer: mean}, least)
-    mask = _mask(own, tracer, logits[tracer], least)
-    if fusion == "bothways" and tracer.other in spaces:
-        other = spaces[tracer.other]
-        found = Volume(_mask(other, tracer, logits[tracer.other], least).astype(np.float32), other.geometry)
+    other = _other_view(tracer, spaces, logits, fdg_to_psma)
+    if fusion == "mean" and other is not None:
+        return _hot_mask(own, mean_of_spaces(own, other, tracer, logits, fdg_to_psma) >= least)
+    mask = _mask(own, tracer, logits, least)
+    if fusion == "bothways" and other is not None and fdg_to_psma is not None:
+        found = Volume(_mask(other, tracer, logits, least).astype(np.float32), other.geometry)
         mask |= resample(found, own.geometry, to_other_session(tracer, fdg_to_psma)) > 0
     return mask & own.hot
 
 
+def fused_logits(
+    fusion: str,
+    tracer: Tracer,
+    spaces: Mapping[Tracer, Space],
+    logits: Logits,
+    fdg_to_psma: RigidTransform | None,
+) -> NDArray[np.float32]:
+    """Logits [n] behind `fuse`, at a tracer's voxels at or above its threshold.
+
+    Of "bothways" the higher of both spaces', the other's interpolated
+    linearly: a voxel that only touches disease of the other space counts in
+    the union, and its logit here may be below the cutoff.
+
+    Parameters
+    ----------
+    fusion, tracer, spaces, logits, fdg_to_psma
+        As for `fuse`.
+    """
+    own = spaces[tracer]
+    other = _other_view(tracer, spaces, logits, fdg_to_psma)
+    if fusion == "single" or other is None:
+        return logits.of(tracer, tracer)[0]
+    if fusion == "mean":
+        return mean_of_spaces(own, other, tracer, logits, fdg_to_psma)
+    values, seen = seen_elsewhere(own, other, tracer, logits, fdg_to_psma)
+    mine = logits.of(tracer, tracer)[0]
+    return np.where(seen, np.maximum(mine, values), mine)
+
+
+def _other_view(
+    tracer: Tracer, spaces: Mapping[Tracer, Space], logits: Logits, fdg_to_psma: RigidTransform | None
+) -> Space | None:
+    """The other tracer's space, where it has been asked for this tracer's disease."""
+    asked = fdg_to_psma is not None and tracer.other in spaces and logits.knows(tracer, tracer.other)
+    return spaces[tracer.other] if asked else None
+
+
 def _mask(space: Space, tracer: Tracer, logits: Logits, least: float) -> NDArray[np.bool_]:
     mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
-    mask[space.needed[tracer]] = logits[tracer] >= least
+    mask[space.needed[tracer]] = logits.of(tracer, space.fixed)[0] >= least
     return mask
 
 
-def _mean(
-    own: Space, other: Space, tracer: Tracer, logits: Mapping[Tracer, Logits], fdg_to_psma: RigidTransform
+def _hot_mask(own: Space, disease: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    mask = np.zeros(own.geometry.shape_zyx, dtype=bool)
+    mask[own.hot] = disease
+    return mask
+
+
+def mean_of_spaces(
+    own: Space, other: Space, tracer: Tracer, logits: Logits, fdg_to_psma: RigidTransform | None
 ) -> NDArray[np.float32]:
-    """Mean logits of the tracer's voxels above threshold, [n]."""
+    """Mean logits [n] of the tracer's voxels above threshold; its own where the other space does not see them."""
+    out = np.array(logits.of(tracer, tracer)[0], dtype=np.float32)
+    values, seen = seen_elsewhere(own, other, tracer, logits, fdg_to_psma)
+    out[seen] = (out[seen] + values[seen]) / 2
+    return out
+
+
+def seen_elsewhere(
+    own: Space, other: Space, tracer: Tracer, logits: Logits, fdg_to_psma: RigidTransform | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Logits of the other space at the tracer's voxels above threshold.
+
+    Parameters
+    ----------
+    own, other
+        The tracer's space, and the other tracer's.
+    tracer, logits, fdg_to_psma
+        As for `fuse`.
+
+    Returns
+    -------
+    values, seen
+        [n] float32, interpolated linearly over what the other space knows; [n]
+        bool, whether it knows at least half of what surrounds the voxel.
+
+    Raises
+    ------
+    ValueError
+        If the sessions are not registered.
+    """
     from scipy.ndimage import map_coordinates
 
+    if fdg_to_psma is None:
+        raise ValueError("the sessions are not registered")
     known = other.needed[tracer].astype(np.float32)
     values = np.zeros_like(known)
-    values[other.needed[tracer]] = logits[tracer.other][tracer]
-    out = np.array(logits[tracer][tracer], dtype=np.float32)
+    values[other.needed[tracer]] = logits.of(tracer, tracer.other)[0]
+    count = int(own.hot.sum())
+    out, seen = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=bool)
     start = 0
     for index in mapped_indices(own.hot, own.geometry, other.geometry, to_other_session(tracer, fdg_to_psma)):
         sum_known, share = (map_coordinates(each, index.T, order=1) for each in (values, known))
-        here = out[start : start + len(index)]
-        seen = share >= 0.5
-        here[seen] = (here[seen] + sum_known[seen] / share[seen]) / 2
+        enough = share >= 0.5
+        here = slice(start, start + len(index))
+        seen[here] = enough
+        out[here][enough] = sum_known[enough] / share[enough]
         start += len(index)
-    return out
+    return out, seen

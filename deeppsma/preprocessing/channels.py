@@ -1,15 +1,16 @@
-"""What a network is fed: its input channels on its working grid.
+"""What a network is fed: its input channels, made from a session's PET, organ map and CT.
 
-CDS report, section 2.2: PET divided by its threshold, minus one; organ labels
-divided by 117. PaIRe report, sections 2.2 and 2.3: PET divided by its
-threshold; CT; eight classes of organs, as masks or as soft distances. Beyond
-both: uptake against what its organ typically takes up.
+CDS report, section 2.2: PET divided by its threshold, minus one; organ labels divided by 117. PaIRe report, sections
+2.2 and 2.3: PET divided by its threshold; CT; eight classes of organs, as masks or as soft distances. Beyond both:
+uptake against what its organ typically takes up. The kinds are listed in `deeppsma.models.channel_kinds`; how each is
+made stands here, once for both families of networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,8 @@ from numpy.typing import NDArray
 from deeppsma.core.anatomy import LABEL_MAX, ORGAN_CLASSES
 from deeppsma.core.box import Box, IndexZyx
 from deeppsma.core.geometry import Geometry, VectorZyx
-from deeppsma.core.resampling import resample, resample_labels
-from deeppsma.core.tracer import Tracer
-from deeppsma.core.transforms import RigidTransform, to_other_session
-from deeppsma.core.volume import Volume
-from deeppsma.inference.sliding_window import cut
-from deeppsma.models.config import NetworkConfig
-from deeppsma.preprocessing.organ_contrast import CONTRAST_LIMIT, organ_contrast
-from deeppsma.preprocessing.spaces import Space, pooled_maximum
+from deeppsma.models.channel_kinds import CONTRAST_LIMIT
+from deeppsma.preprocessing.organ_contrast import organ_contrast
 
 #: Beyond a CT lies air.
 AIR_HU = -1000
@@ -33,16 +28,48 @@ SOFTNESS_MM = 2.2758
 
 
 @dataclass(frozen=True)
+class Sight:
+    """A tracer's session on one grid: what its channels are made from.
+
+    Parameters
+    ----------
+    suv
+        [z, y, x] float32; 0 where there is no PET.
+    threshold_suv
+        Of the tracer.
+    spacing_zyx
+        Of the grid, mm.
+    labels
+        Gives TotalSegmentator's labels on the grid, zeros where there is no
+        map; called where a channel needs them.
+    hu
+        Gives the CT on the grid; called where a channel needs it.
+    """
+
+    suv: NDArray[np.float32]
+    threshold_suv: float
+    spacing_zyx: VectorZyx
+    labels: Callable[[], NDArray]
+    hu: Callable[[], NDArray]
+
+
+@dataclass(frozen=True)
 class Channel:
     """One input channel: raw voxels, and how to scale them.
 
     The network sees ``voxels * scale + offset``; scaling waits until a window
-    is cut, so that a large case is held once and in its own dtype.
+    is cut, so that a large case is held once and in its own dtype. Beyond the
+    grid lie raw zeros.
     """
 
     voxels: NDArray
-    scale: float
-    offset: float
+    scale: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """What the network sees, as a whole image."""
+        return self.voxels * np.float32(self.scale) + np.float32(self.offset)
 
 
 @dataclass(frozen=True)
@@ -71,91 +98,62 @@ class Channels:
         return out
 
 
-def outside_values(config: NetworkConfig) -> list[float]:
-    """What each input channel holds outside the grid: no uptake, no organ, the CT's mean."""
-    nothing = {"pet": -1.0, "contrast": -CONTRAST_LIMIT}
-    return [nothing.get(name.split("_", 1)[1], 0.0) for name in config.channels]
-
-
-def build_channels(
-    config: NetworkConfig,
-    space: Space,
-    thresholds: Mapping[Tracer, float],
-    organs: Mapping[Tracer, Volume | None],
-    fdg_to_psma: RigidTransform,
-    cts: Mapping[Tracer, Volume | None] | None = None,
-    made: dict[tuple[str, IndexZyx], Channel] | None = None,
-) -> Channels:
-    """Input channels of a network on a space.
+def make_channel(kind: str, sight: Sight) -> Channel:
+    """Channel of a kind.
 
     Parameters
     ----------
-    config
-        Names the channels and the working grid.
-    space
-        Both PETs on the fixed tracer's grid.
-    thresholds
-        SUV by tracer.
-    organs
-        Label maps on their own grids; None is a map of zeros.
-    fdg_to_psma
-        Maps FDG points to PSMA points.
-    cts
-        On their own grids, HU.
-    made
-        Channels of this space that other networks are fed, too, by name and
-        block; what is made here is added.
+    kind
+        A name of `deeppsma.models.channel_kinds.CHANNEL_KINDS`.
+    sight
+        What it is made from.
 
     Raises
     ------
-    ValueError
-        If the network is fed a CT, and there is none.
-
-    Notes
-    -----
-    A block of native voxels has its highest SUV, and the label and HU at its
-    centre.
+    KeyError
+        If there is no such kind.
     """
-    block = config.block_zyx(space.geometry)
-    working = space.geometry.coarsened(block)
-    to_moving = to_other_session(space.fixed, fdg_to_psma)
-    made = {} if made is None else made
-    for name in config.channels:
-        if (name, block) not in made:
-            tracer = Tracer(name.split("_", 1)[0])
-            transform = None if tracer is space.fixed else to_moving
-            if name.endswith(("_pet", "_ratio")):
-                made[name, block] = _uptake(name, space.pet[tracer], block, thresholds[tracer])
-            elif name.endswith("_ct"):
-                ct = (cts or {}).get(tracer)
-                if ct is None:
-                    raise ValueError(f"no {tracer.upper()} CT for {name}")
-                hu = resample(ct, working, transform, outside=AIR_HU)
-                made[name, block] = Channel(standardised_ct(hu).astype(np.float16), 1.0, 0.0)
-            else:
-                labels = f"{tracer}_organs"
-                if (labels, block) not in made:
-                    found = resample_labels(organs[tracer], working, transform)
-                    made[labels, block] = Channel(found, 1 / LABEL_MAX, 0.0)
-                if name.endswith("_contrast"):
-                    suv = pooled_maximum(space.pet[tracer], block)
-                    contrast = organ_contrast(suv, made[labels, block].voxels, thresholds[tracer])
-                    # Raw zeros lie outside the grid: there, as in air, nothing is taken up.
-                    raised = (contrast + np.float32(CONTRAST_LIMIT)).astype(np.float16)
-                    made[name, block] = Channel(raised, 1.0, -CONTRAST_LIMIT)
-                elif name != labels:
-                    made[name, block] = _organ_class(name, made[labels, block].voxels, working.spacing_zyx)
-    return Channels(working, block, tuple(made[name, block] for name in config.channels))
+    return MAKERS[kind](sight)
 
 
-def _uptake(name: str, suv: NDArray[np.float32], block: IndexZyx, threshold_suv: float) -> Channel:
-    return Channel(pooled_maximum(suv, block), 1 / threshold_suv, -1.0 if name.endswith("_pet") else 0.0)
+def _uptake(sight: Sight, scale: float, offset: float = 0.0) -> Channel:
+    return Channel(sight.suv, scale, offset)
 
 
-def _organ_class(name: str, labels: NDArray, spacing_zyx: VectorZyx) -> Channel:
-    what, organ = name.split("_", 1)[1].split("-")
-    mask = np.isin(labels, ORGAN_CLASSES[organ])
-    return Channel(mask if what == "organ" else soft_organ(mask, spacing_zyx).astype(np.float16), 1.0, 0.0)
+def _contrast(sight: Sight) -> Channel:
+    contrast = organ_contrast(sight.suv, sight.labels(), sight.threshold_suv)
+    # Raw zeros lie outside the grid: there, as in air, nothing is taken up.
+    return Channel(contrast + np.float32(CONTRAST_LIMIT), offset=-CONTRAST_LIMIT)
+
+
+def _organ_mask(organ: str, sight: Sight) -> Channel:
+    return Channel(np.isin(sight.labels(), ORGAN_CLASSES[organ]))
+
+
+def _organ_distance(organ: str, sight: Sight) -> Channel:
+    return Channel(soft_organ(_organ_mask(organ, sight).voxels, sight.spacing_zyx))
+
+
+#: How each kind is made.
+MAKERS: Mapping[str, Callable[[Sight], Channel]] = {
+    "pet": lambda sight: _uptake(sight, 1 / sight.threshold_suv, -1.0),
+    "ratio": lambda sight: _uptake(sight, 1 / sight.threshold_suv),
+    "suv": lambda sight: _uptake(sight, 1.0),
+    "organs": lambda sight: Channel(sight.labels(), 1 / LABEL_MAX),
+    "ct": lambda sight: Channel(sight.hu()),
+    "contrast": _contrast,
+    **{f"organ-{name}": partial(_organ_mask, name) for name in ORGAN_CLASSES},
+    **{f"sdf-{name}": partial(_organ_distance, name) for name in ORGAN_CLASSES},
+}
+
+
+def compact(kind: str, channel: Channel) -> Channel:
+    """A channel as our own networks are fed it: the CT standardised, and what has few digits in half precision."""
+    if kind == "ct":
+        return Channel(standardised_ct(channel.voxels).astype(np.float16))
+    if kind == "contrast" or kind.startswith("sdf-"):
+        return Channel(channel.voxels.astype(np.float16), channel.scale, channel.offset)
+    return channel
 
 
 def standardised_ct(hu: NDArray) -> NDArray[np.float32]:
@@ -194,3 +192,14 @@ def soft_organ(mask: NDArray[np.bool_], spacing_zyx: VectorZyx) -> NDArray[np.fl
     image.SetSpacing(spacing_zyx[::-1])
     distance_mm = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, True, False, True))
     return np.asarray(expit(distance_mm / SOFTNESS_MM), dtype=np.float32)
+
+
+def cut(channels: NDArray | Sequence[NDArray], box: Box, fill: Sequence[float] | None = None) -> NDArray[np.float32]:
+    """Box of channels [z, y, x], as [channel, z, y, x]; outside them 0, or the channel's ``fill``."""
+    out = np.empty((len(channels), *box.shape_zyx), dtype=np.float32)
+    inner = box.clipped(channels[0].shape)
+    target = inner.relative_to(box)
+    for row, channel, outside in zip(out, channels, fill or [0.0] * len(channels), strict=True):
+        row[:] = outside
+        row[target.slices] = channel[inner.slices]
+    return out

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deeppsma.core.anatomy import FAMILY_OF_LABEL, LABEL_MAX
-
-#: Contrasts are cut off here: seven times more, or less, says all there is to say.
-CONTRAST_LIMIT = 2.0
+from deeppsma.models.channel_kinds import CONTRAST_LIMIT
 
 
 def organ_contrast(suv: NDArray, labels: NDArray, threshold_suv: float) -> NDArray[np.float32]:

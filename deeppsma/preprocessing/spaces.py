@@ -42,12 +42,16 @@ class Space:
     geometry
         Grid of the crop; the arrays below are on it, [z, y, x].
     pet
-        SUV by tracer, float32; the other tracer linearly resampled, 0 outside.
+        SUV by tracer, float32; the other tracer linearly resampled, 0 outside
+        and where it is not seen from here.
     needed
         By tracer: the voxels where that tracer's answer can reach a mask. For
         the fixed tracer, its voxels at or above threshold; for the other one,
         the voxels that linear interpolation touches at an above-threshold
         voxel of that tracer's own grid.
+    sees_other
+        Whether the other tracer is seen from here: the case has it, and the
+        two sessions are registered.
     """
 
     fixed: Tracer
@@ -56,6 +60,7 @@ class Space:
     geometry: Geometry
     pet: Mapping[Tracer, NDArray[np.float32]]
     needed: Mapping[Tracer, NDArray[np.bool_]]
+    sees_other: bool = True
 
     @property
     def hot(self) -> NDArray[np.bool_]:
@@ -64,18 +69,19 @@ class Space:
 
 
 def build_spaces(
-    pets: Mapping[Tracer, Volume], thresholds: Mapping[Tracer, float], fdg_to_psma: RigidTransform
+    pets: Mapping[Tracer, Volume], thresholds: Mapping[Tracer, float], fdg_to_psma: RigidTransform | None
 ) -> dict[Tracer, Space]:
-    """Both spaces of a case.
+    """The spaces of a case.
 
     Parameters
     ----------
     pets
-        Whole PETs, SUV.
+        Whole PETs, SUV, upright; of one tracer or both.
     thresholds
         SUV; a voxel at or above it may be disease.
     fdg_to_psma
-        Maps FDG points to PSMA points.
+        Maps FDG points to PSMA points. None: each tracer is seen from its own
+        space alone.
 
     Returns
     -------
@@ -84,18 +90,17 @@ def build_spaces(
         threshold inside the other's field of view or its own: there is no
         disease then.
     """
-    hot = {tracer: pets[tracer].voxels >= np.float32(thresholds[tracer]) for tracer in Tracer}
+    hot = {tracer: pets[tracer].voxels >= np.float32(thresholds[tracer]) for tracer in pets}
     spaces = {}
-    for fixed in Tracer:
+    for fixed in pets:
         moving = fixed.other
-        to_fixed = to_other_session(moving, fdg_to_psma)
+        to_fixed = to_other_session(moving, fdg_to_psma) if fdg_to_psma is not None and moving in pets else None
         full = pets[fixed].geometry
-        own = Box.around_mask(hot[fixed])
-        mapped: Box | None = None
-        for points in mapped_indices(hot[moving], pets[moving].geometry, full, to_fixed):
-            chunk = Box.around_points(points)
-            mapped = chunk if mapped is None else mapped.union(chunk)
-        box = own.union(mapped) if own is not None else mapped
+        box = Box.around_mask(hot[fixed])
+        if to_fixed is not None:
+            for points in mapped_indices(hot[moving], pets[moving].geometry, full, to_fixed):
+                mapped = Box.around_points(points)
+                box = mapped.union(box) if mapped is not None else box
         if box is None:
             continue
         box = box.grown((MARGIN_VOXELS,) * 3).clipped(full.shape_zyx)
@@ -110,15 +115,18 @@ def _space(
     pets: Mapping[Tracer, Volume],
     hot: Mapping[Tracer, NDArray[np.bool_]],
     box: Box,
-    to_fixed: RigidTransform,
+    to_fixed: RigidTransform | None,
 ) -> Space:
     moving = fixed.other
     full = pets[fixed].geometry
     geometry = full.cropped(box)
-    moving_pet = resample(pets[moving], geometry, to_fixed.inverse())
     corners = np.zeros(box.shape_zyx, dtype=bool)
-    for points in mapped_indices(hot[moving], pets[moving].geometry, geometry, to_fixed):
-        mark_corners(corners, points)
+    if to_fixed is None:
+        moving_pet = np.zeros(box.shape_zyx, dtype=np.float32)
+    else:
+        moving_pet = resample(pets[moving], geometry, to_fixed.inverse())
+        for points in mapped_indices(hot[moving], pets[moving].geometry, geometry, to_fixed):
+            mark_corners(corners, points)
     own = pets[fixed].cropped(box).voxels
     return Space(
         fixed,
@@ -127,6 +135,7 @@ def _space(
         geometry,
         {fixed: own, moving: moving_pet},
         {fixed: hot[fixed][box.slices].copy(), moving: corners},
+        to_fixed is not None,
     )
 
 

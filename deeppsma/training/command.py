@@ -11,7 +11,7 @@ from tqdm import tqdm
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.settings import read_toml
 from deeppsma.inference.device import plan_compute
-from deeppsma.io.case import load_case
+from deeppsma.io.layouts import load_case
 from deeppsma.models.config import NetworkConfig, load_network
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import Member, read_member, write_member

@@ -239,7 +239,7 @@ def _findings(
             if labelled.case.study(tracer).organs is None:
                 raise InputError(folder, f"no {tracer.upper()} organ map", "give cases with both maps")
         result = segment(labelled.case, recipe, store, request.device)
-        for line in result.report["fallbacks"]:
+        for line in result.report.fallbacks:
             print(f"note: {folder.name}: {line}", file=sys.stderr)
         scene = _scene(labelled, result.masks)
         truth = labelled.truths[Tracer.FDG].read().voxels > 0
@@ -259,7 +259,7 @@ def _scene(labelled: LabelledCase, masks: Mapping[Tracer, Volume]) -> Scene:
         masks[Tracer.PSMA],
         case.fdg.read_organs(),
         case.psma.read_organs(),
-        case.fdg_to_psma,
+        case.transform(Tracer.FDG),
     )
 
 

@@ -188,7 +188,7 @@ def _step(run: TrainingRun, network: torch.nn.Module, optimiser: torch.optim.Opt
     mixed = training_precision(run.device) == "bfloat16"
     with torch.autocast(run.device, torch.bfloat16, enabled=mixed):
         heads = network(inputs)
-    loss = supervised_loss(heads, target, region, run.config.loss_where, run.network.classes)
+    loss = supervised_loss(heads, target, region, run.config.loss_where, run.network.exclusive)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from deeppsma.core.box import Box, IndexZyx
 from deeppsma.core.transforms import rotation_matrix
-from deeppsma.inference.sliding_window import cut
 from deeppsma.models.config import NetworkConfig
-from deeppsma.preprocessing.channels import outside_values
+from deeppsma.preprocessing.channels import cut
 from deeppsma.training.config import TrainingConfig
 from deeppsma.training.samples import Sample
 
@@ -37,7 +36,7 @@ def draw_patch(sample: Sample, network: NetworkConfig, config: TrainingConfig, r
     """Cut one patch and vary it; the same generator state gives the same patch."""
     box = _draw_box(sample, network.patch_zyx, config.disease_share, rng)
     patch = Patch(
-        cut(sample.inputs, box, fill=outside_values(network)),
+        cut(sample.inputs, box, fill=network.outside_values),
         cut(sample.target, box),
         cut(sample.region, box),
     )
@@ -90,7 +89,7 @@ def _warped(patch: Patch, matrix_xyz: NDArray, network: NetworkConfig) -> Patch:
         return np.asarray(tensor[0].numpy())
 
     organs = np.array(["_organ" in name for name in network.channels])  # labels, and masks of classes
-    outside = np.array(outside_values(network), dtype=np.float32)[:, None, None, None]
+    outside = np.array(network.outside_values, dtype=np.float32)[:, None, None, None]
     inputs = np.empty_like(patch.inputs)
     if (~organs).any():  # lifted, so that what comes in from outside is what lies there
         inputs[~organs] = sampled((patch.inputs - outside)[~organs], "bilinear") + outside[~organs]

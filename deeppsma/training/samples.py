@@ -23,12 +23,14 @@ from deeppsma.core.resampling import resample
 from deeppsma.core.settings import read_json, write_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
-from deeppsma.io.case import Case, load_case
+from deeppsma.io.case import Case
 from deeppsma.io.image_files import ImageFile
+from deeppsma.io.layouts import load_case
+from deeppsma.models.channel_kinds import CT, ORGANS
 from deeppsma.models.config import NetworkConfig
-from deeppsma.preprocessing.auxiliary import note_formats
-from deeppsma.preprocessing.channels import build_channels
-from deeppsma.preprocessing.spaces import Space, build_spaces, pooled_maximum
+from deeppsma.preprocessing.orientation import upright
+from deeppsma.preprocessing.prepared_case import PreparedCase
+from deeppsma.preprocessing.spaces import Space, pooled_maximum
 
 #: Name of the physicians' masks.
 TRUTH = "TTB"
@@ -121,11 +123,22 @@ def fingerprint(folder: Path) -> str:
 
 
 def notes_on(case: Case, network: NetworkConfig) -> list[str]:
-    """What a network that is trained on a case does not get to see, or is told without being sure; a line each."""
-    notes: list[str] = []
-    note_formats(case, [network], notes)
-    without = [t for t in Tracer if case.study(t).organs is None and network.needs("organs", t)]
-    return notes + [f"no {tracer.upper()} organ map: the network sees no organs" for tracer in without]
+    """What a network that is trained on a case does not get to see, or is told without being sure; a line each.
+
+    Headers alone are read.
+    """
+    notes = [f"no {t.upper()} organ map: the network sees no organs" for t in Tracer if _lacks_organs(case, network, t)]
+    for tracer in case.tracers:
+        study = case.study(tracer)
+        ct = study.ct if network.needs(CT, tracer) else None
+        for what, image in (("PET", study.pet), ("organ map", study.organs), ("CT", ct)):
+            if image is not None and image.unsaid_position is not None:
+                notes.append(f"{tracer.upper()} {what}: {image.unsaid_position}")
+    return notes
+
+
+def _lacks_organs(case: Case, network: NetworkConfig, tracer: Tracer) -> bool:
+    return tracer in case.studies and case.study(tracer).organs is None and network.needs(ORGANS, tracer)
 
 
 def load_sample(path: Path) -> Sample:
@@ -150,30 +163,24 @@ def make_samples(case: Case, network: NetworkConfig, truth: str = TRUTH) -> dict
         If the case has no truth, or lacks a CT or an organ map that the
         network cannot do without.
     """
-    truths = {tracer: _truth(case, tracer, truth) for tracer in Tracer}
-    pets = {tracer: case.study(tracer).read_pet() for tracer in Tracer}
-    thresholds = case.thresholds
-    organs = {tracer: case.study(tracer).read_organs() for tracer in Tracer}
-    cts = {t: case.study(t).read_ct() if network.needs("ct", t) else None for t in Tracer}
-    for tracer in Tracer:
-        if network.needs("ct", tracer) and cts[tracer] is None:
-            raise InputError(case.study(tracer).pet.path.parent, "no CT", "this network is fed one")
-        if network.needs("organ classes", tracer) and organs[tracer] is None:
-            raise InputError(case.study(tracer).pet.path.parent, "no organ map", "this network is fed one")
+    truths = {tracer: upright(_truth(case, tracer, truth)) for tracer in Tracer}
+    prepared = PreparedCase(case)
+    prepared.check([("this network", network)])
     samples = {}
-    for fixed, space in build_spaces(pets, thresholds, case.fdg_to_psma).items():
-        if network.classes and fixed not in network.tracers:
+    for fixed, space in prepared.spaces.items():
+        if network.exclusive and fixed not in network.tracers:
             continue  # such a network sees its own tracer's grid alone
-        channels = build_channels(network, space, thresholds, organs, case.fdg_to_psma, cts)
+        channels = prepared.channels(network, fixed)
         inputs = channels.window(Box.whole(channels.geometry.shape_zyx)).astype(np.float16)
         targets, regions = [], []
         for tracer in network.tracers:
             disease = _on_space(truths[tracer], space, tracer, case)
-            hot = pooled_maximum(space.pet[tracer] >= np.float32(thresholds[tracer]), channels.block_zyx)
+            hot = pooled_maximum(space.pet[tracer] >= np.float32(case.thresholds[tracer]), channels.block_zyx)
             target, region = _at_threshold(pooled_maximum(disease, channels.block_zyx), hot)
             targets.append(target)
             regions.append(region)
         samples[fixed] = Sample(inputs, np.stack(targets), np.stack(regions))
+        prepared.forget_channels(fixed)
     return samples
 
 

@@ -14,10 +14,10 @@ from deeppsma.core.box import Box
 from deeppsma.core.tracer import Tracer
 from deeppsma.inference.device import ComputePlan
 from deeppsma.inference.run import window_runner
-from deeppsma.inference.sliding_window import blend, cut, plan_windows
+from deeppsma.inference.sliding_window import blend, plan_windows
 from deeppsma.inference.task import RunWindow
 from deeppsma.models.config import NetworkConfig
-from deeppsma.preprocessing.channels import outside_values
+from deeppsma.preprocessing.channels import cut
 from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce
 from deeppsma.training.samples import Sample, load_sample
 
@@ -88,9 +88,9 @@ def validate(network: torch.nn.Module, config: NetworkConfig, samples: Sequence[
         sample = load_sample(path)
         hot = sample.region == 2
         logits = _logits(sample, hot.any(axis=0), config, run)
-        losses.append(_loss(logits, sample, hot, config.classes))
+        losses.append(_loss(logits, sample, hot, config.exclusive))
         # At or above the threshold there is no background: disease, or normal.
-        answers = [logits[1] > logits[2]] if config.classes else logits >= 0
+        answers = [logits[1] > logits[2]] if config.exclusive else logits >= 0
         for answer, tracer, where, truth in zip(answers, config.tracers, hot, sample.target > 0, strict=True):
             found[tracer].append(_agreement(answer[where], truth[where]))
     means = {tracer: np.mean(each, axis=0) for tracer, each in found.items() if each}
@@ -99,7 +99,7 @@ def validate(network: torch.nn.Module, config: NetworkConfig, samples: Sequence[
 
 def _logits(sample: Sample, needed: NDArray[np.bool_], config: NetworkConfig, run: RunWindow) -> NDArray[np.float32]:
     """Logits [output, z, y, x]; 0 where they are not needed."""
-    fill = outside_values(config)
+    fill = config.outside_values
 
     def of_window(window: Box) -> NDArray[np.float32]:
         return run(cut(sample.inputs, window, fill))

@@ -13,6 +13,7 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
+from deeppsma.io.case import Case
 from deeppsma.io.grand_challenge import CT, ORGANS, PET, REGISTRATION, SOCKETS, THRESHOLD
 from deeppsma.io.image_files import write_image
 from deeppsma.io.transform_files import to_challenge, write_tfm
@@ -58,6 +59,14 @@ def organ_map(grid: Geometry, seed: int = 0) -> np.ndarray:
     cubes = rng.choice([0, 0, 2, 5, 21, 27, 51, 117], size=[-(-n // 6) for n in grid.shape_zyx])
     whole = cubes.repeat(6, 0).repeat(6, 1).repeat(6, 2)
     return whole[tuple(slice(n) for n in grid.shape_zyx)].astype(np.uint8)
+
+
+def memory_case(blob_count: int = 6, **more: object) -> Case:
+    """The case that `write_platform_case` writes, without CTs, in memory; organ maps on the PETs' grids."""
+    pets = [Volume(blobs(GRIDS[tracer], 10 + n, blob_count), GRIDS[tracer]) for n, tracer in enumerate(Tracer)]
+    organs = {tracer: Volume(organ_map(GRIDS[tracer], n), GRIDS[tracer]) for n, tracer in enumerate(Tracer)}
+    settings = {"thresholds": THRESHOLDS, "fdg_to_psma": TRANSFORM, "organs": organs} | more
+    return Case.from_images(*pets, **settings)  # type: ignore[arg-type]
 
 
 def ct_values(grid: Geometry) -> np.ndarray:

@@ -15,13 +15,14 @@ from deeppsma.evaluation import experiments as command
 from deeppsma.evaluation.cross_validation import SCORES_NAME, read_crossval
 from deeppsma.evaluation.experiments import ExperimentsRequest, run_experiments
 from deeppsma.evaluation.froc import CUTOFFS
-from deeppsma.evaluation.methods import TRIVIAL, Method, score_case
+from deeppsma.evaluation.methods import TRIVIAL, score_case
 from deeppsma.evaluation.metrics import count_lesions
 from deeppsma.evaluation.scoring import read_references, score_masks
-from deeppsma.io.case import load_case
 from deeppsma.io.cohort import load_labelled
 from deeppsma.io.image_files import ImageFile
+from deeppsma.io.layouts import load_case
 from deeppsma.models.store import WeightsStore
+from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import Recipe, load_recipe
 from deeppsma.pipeline.segment import segment
 from deeppsma.postprocessing.lesion_classifier import load_classifier
@@ -39,7 +40,7 @@ def cohort(tmp_path):
 
 
 def methods(store, names=RECIPES):
-    return [Method(name, load_recipe(name), tuple(store.choose(load_recipe(name).members))) for name in names]
+    return [Method.choose(load_recipe(name), store) for name in names]
 
 
 def test_every_method_scores_as_if_run_alone(cohort, tiny_weights):
@@ -67,11 +68,11 @@ def test_the_sweep_moves_the_cutoff(cohort, tiny_weights):
 
 
 def test_each_network_runs_once_for_all_recipes(cohort, tiny_weights, monkeypatch):
-    from deeppsma.inference import ensemble as evidence
+    from deeppsma.inference import ensemble
 
     ran = []
-    predict = evidence.predict
-    monkeypatch.setattr(evidence, "predict", lambda *a: (ran.append(a), predict(*a))[1])
+    run_task = ensemble.run_task
+    monkeypatch.setattr(ensemble, "run_task", lambda *a: (ran.append(a), run_task(*a))[1])
     score_case(load_labelled(cohort / "train_0001"), methods(WeightsStore((tiny_weights,))), "bothways", "cpu")
     assert len(ran) == 2  # one member, two spaces
 
@@ -82,10 +83,10 @@ def test_methods_that_do_not_go_together_are_refused(cohort, tiny_weights, tmp_p
     write_tiny_member(tmp_path / "other/cds-compact", seed=9)
     other = WeightsStore((tmp_path / "other",)).member("cds-compact")
     with pytest.raises(ConfigurationError, match="two members named cds-compact"):
-        score_case(labelled, [first, Method("b", first.recipe, (other,))], "single", "cpu")
+        score_case(labelled, [first, Method(first.recipe, (other,), "b")], "single", "cpu")
     wide = Recipe("w", ("cds-compact",), "single", window_overlap=0.25)
     with pytest.raises(ConfigurationError, match="window overlaps"):
-        score_case(labelled, [first, Method("b", wide, first.members)], "single", "cpu")
+        score_case(labelled, [first, Method(wide, first.members, "b")], "single", "cpu")
 
 
 def write_folds(out):
@@ -219,7 +220,7 @@ def test_another_refinement_is_another_method(tmp_path, tiny_weights):
     model = tmp_path / "m.json"
     model.write_text(json.dumps(load_classifier("published").as_dict()))
     recipe = Recipe("r", ("cds-compact",), "single", refinement=str(model))
-    method = Method("r", recipe, tuple(WeightsStore((tiny_weights,)).choose(recipe.members)))
+    method = Method(recipe, tuple(WeightsStore((tiny_weights,)).choose(recipe.members)), "r")
     before = method.identity
     model.write_text(json.dumps(load_classifier("published").as_dict() | {"psma": 1.0}))
     assert method.identity != before
@@ -229,9 +230,9 @@ def test_the_same_weights_otherwise_fed_are_another_method(tiny_weights):
     recipe = Recipe("r", ("cds-compact",), "single")
     member = WeightsStore((tiny_weights,)).member("cds-compact")
     other = replace(member, network=replace(member.network, working_spacing_mm=9.0))
-    assert Method("r", recipe, (member,)).identity != Method("r", recipe, (other,)).identity
+    assert Method(recipe, (member,), "r").identity != Method(recipe, (other,), "r").identity
     renamed = replace(member, network=replace(member.network, summary="another"))
-    assert Method("r", recipe, (member,)).identity == Method("r", recipe, (renamed,)).identity
+    assert Method(recipe, (member,), "r").identity == Method(recipe, (renamed,), "r").identity
 
 
 def test_bad_requests_are_one_line(cohort, tmp_path, capsys):

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from deeppsma.inference.ensemble import RunLog, _resampled_on
+from deeppsma.core.run_log import RunLog
+from deeppsma.inference.ensemble import resampled_on
 
 
 def test_resampling_steps_down_to_the_cpu_and_says_so():
@@ -15,7 +16,7 @@ def test_resampling_steps_down_to_the_cpu_and_says_so():
         patched.setattr(
             "deeppsma.inference.ensemble.give_back", lambda device: log.fallbacks.append(f"gave back {device}")
         )
-        assert _resampled_on("cuda", job, log) == "made on cpu"
+        assert resampled_on("cuda", job, log) == "made on cpu"
     assert log.fallbacks == ["out of memory on cuda while resampling: resampled on the CPU", "gave back cuda"]
 
 
@@ -24,7 +25,7 @@ def test_the_cpus_memory_is_the_last():
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
     with pytest.raises(MemoryError, match="while a scan was resampled"):
-        _resampled_on("cpu", job, RunLog())
+        resampled_on("cpu", job, RunLog())
 
 
 def test_other_errors_are_not_hidden():
@@ -33,9 +34,9 @@ def test_other_errors_are_not_hidden():
 
     log = RunLog()
     with pytest.raises(RuntimeError, match="shapes differ"):
-        _resampled_on("cuda", job, log)
+        resampled_on("cuda", job, log)
     assert not log.fallbacks
 
 
 def test_where_memory_suffices_nothing_changes():
-    assert _resampled_on("cuda", lambda device: device, RunLog()) == "cuda"
+    assert resampled_on("cuda", lambda device: device, RunLog()) == "cuda"

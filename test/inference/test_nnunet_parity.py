@@ -16,16 +16,16 @@ from deeppsma.core.anatomy import ORGAN_CLASSES
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.inference.device import ComputePlan
-from deeppsma.inference.ensemble import RunLog, gather
-from deeppsma.inference.nnunet import planned_weights, planned_windows
-from deeppsma.inference.sliding_window import blend, cut
-from deeppsma.io.case import load_case
+from deeppsma.inference.ensemble import run_members
+from deeppsma.inference.nnunet import planned_profile, planned_windows
+from deeppsma.inference.sliding_window import blend
+from deeppsma.io.layouts import load_case
 from deeppsma.models.nnunet.folder import read_model_folder
 from deeppsma.models.nnunet.importer import ImportRequest, import_weights
 from deeppsma.models.nnunet.network import PlannedNetwork
-from deeppsma.pipeline.segment import read_spaces
-from deeppsma.preprocessing.auxiliary import read_companions
+from deeppsma.preprocessing.channels import cut
 from deeppsma.preprocessing.nnunet import prepare
+from deeppsma.preprocessing.prepared_case import PreparedCase
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -46,7 +46,7 @@ def test_probabilities_and_labels_agree(official, kind):
     shape, patch = made.shape, model.plan.patch_planned
     rows = 3 * len(model.folds)
     everywhere = np.ones(shape, bool)
-    logits = blend(planned_windows(shape, patch), everywhere, rows, run, weights=planned_weights(patch))
+    logits = blend(planned_windows(shape, patch), everywhere, rows, run, profile=planned_profile(patch))
     logits = logits.reshape(-1, 3, *shape).mean(axis=0)
     cropped = np.zeros(image.shape[1:], bool)
     cropped[tuple(made.box.slices[made.transpose.index(axis)] for axis in range(3))] = True
@@ -80,13 +80,10 @@ def test_an_imported_model_says_of_a_case_what_nnunet_says(official, platform_ca
         place / "model", tmp_path / "weights/m", "fdg", ("ratio", "ct", "organ-bones"), mirrored=True
     )
     member = import_weights(request, TINY_NETWORK)
-    log = RunLog()
-    _, spaces = read_spaces(case, log)
-    companions = read_companions(case, [member], [], [])
     with patch("deeppsma.inference.ensemble.plan_compute", lambda _: (ComputePlan("cpu", "float32"), None)):
-        evidence = gather(case, spaces, companions, [member], "single", 0.5)
-    ours = softmax(evidence.logits["m"][Tracer.FDG][Tracer.FDG], axis=0)
-    assert Tracer.PSMA not in evidence.logits["m"]  # the model is not for it
+        logits = run_members(PreparedCase(case), [member]).logits["m"]
+    ours = softmax(logits.of(Tracer.FDG, Tracer.FDG), axis=0)
+    assert not logits.knows(Tracer.PSMA, Tracer.PSMA)  # the model is not for it
     hot = pet.voxels >= np.float32(study.threshold_suv)
     with np.load(place / "official.npz") as theirs:
         assert np.abs(ours - theirs["probabilities"][:, hot]).max() < 1e-3

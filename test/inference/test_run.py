@@ -3,18 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders.cases import GRIDS, THRESHOLDS, TINY_BLOCKS, TINY_NETWORK, TRANSFORM, blobs, organ_map
+from builders.cases import TINY_BLOCKS, TINY_NETWORK, memory_case
 
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.tracer import Tracer
-from deeppsma.core.volume import Volume
 from deeppsma.inference.device import ComputePlan
-from deeppsma.inference.run import out_of_memory, predict, window_runner
+from deeppsma.inference.run import out_of_memory, run_task, window_runner
 from deeppsma.inference.sliding_window import blend
-from deeppsma.inference.task import plan_prediction
+from deeppsma.inference.task import plan_task
 from deeppsma.models.build import build_network
-from deeppsma.preprocessing.channels import build_channels
-from deeppsma.preprocessing.spaces import build_spaces
+from deeppsma.preprocessing.prepared_case import PreparedCase
 
 CPU = ComputePlan("cpu", "float32")
 LARGER = replace(TINY_NETWORK, patch_zyx=(32, 16, 16))
@@ -23,15 +21,12 @@ BOTH = (Tracer.PSMA, Tracer.FDG)
 
 @pytest.fixture(scope="module")
 def scene():
-    pets = {tracer: Volume(blobs(GRIDS[tracer], 10 + n, 2), GRIDS[tracer]) for n, tracer in enumerate(Tracer)}
-    organs = {tracer: Volume(organ_map(GRIDS[tracer], n), GRIDS[tracer]) for n, tracer in enumerate(Tracer)}
-    return build_spaces(pets, THRESHOLDS, TRANSFORM)[Tracer.PSMA], organs
+    return PreparedCase(memory_case(blob_count=2))
 
 
-def plan(scene, config, **more):
-    space, organs = scene
-    channels = build_channels(config, space, THRESHOLDS, organs, TRANSFORM)
-    return plan_prediction(config, space, channels, BOTH, 0.5, **more)
+def plan(scene, config, space=None):
+    space = space or scene.spaces[Tracer.PSMA]
+    return plan_task(config, space, scene.channels(config, Tracer.PSMA), BOTH, 0.5)
 
 
 @pytest.mark.parametrize("config", [replace(TINY_NETWORK, patch_zyx=(16, 8, 8)), TINY_BLOCKS])
@@ -45,15 +40,15 @@ def test_skipping_windows_changes_no_logit(scene, config):
     assert len(ran) == sum(job.holds_needed(w) for w in job.windows)
     for tracer in BOTH:
         assert np.array_equal(few[tracer], everything[tracer])
-        assert len(few[tracer]) == job.space.needed[tracer].sum()
+        assert few[tracer].shape[1] == job.space.needed[tracer].sum()
 
 
 def test_some_windows_really_are_skipped(scene):
-    space, organs = scene
+    space = scene.spaces[Tracer.PSMA]
     lonely = np.zeros(space.geometry.shape_zyx, bool)
     lonely[0, 0, 0] = True
-    scene = replace(space, needed=dict.fromkeys(Tracer, lonely)), organs
-    job = plan(scene, replace(TINY_NETWORK, patch_zyx=(16, 8, 8)))
+    lonely_space = replace(space, needed=dict.fromkeys(Tracer, lonely))
+    job = plan(scene, replace(TINY_NETWORK, patch_zyx=(16, 8, 8)), lonely_space)
     assert 0 < sum(job.holds_needed(w) for w in job.windows) < len(job.windows)
 
 
@@ -68,7 +63,7 @@ def test_native_logits_are_those_of_the_dense_network(scene):
     logits = job.run(window_runner(network, CPU))
     inside = tuple(slice(-a, -a + n) for a, n in zip(window.start_zyx, job.needed.shape, strict=True))
     for row, tracer in enumerate((Tracer.FDG, Tracer.PSMA)):
-        assert logits[tracer] == pytest.approx(dense[row][inside][job.space.needed[tracer]], abs=1e-4)
+        assert logits[tracer][0] == pytest.approx(dense[row][inside][job.space.needed[tracer]], abs=1e-4)
 
 
 def test_block_logits_are_interpolated_by_hand(scene):
@@ -108,7 +103,7 @@ class Failing:
 def test_the_ladder_on_a_gpu(scene, error):
     job, notes = plan(scene, LARGER), []
     failing = Failing(2, error)
-    outcome = predict(torch.nn.Identity(), job, ComputePlan("cuda", "float16"), None, notes.append, failing)
+    outcome = run_task(torch.nn.Identity(), job, ComputePlan("cuda", "float16"), None, notes.append, failing)
     assert failing.plans[:3] == ["cuda", "cuda", "cpu"]
     assert failing.sizes[:3] == [(32, 16, 16), (16, 8, 8), (32, 16, 16)]
     assert outcome.plan.device == "cpu"
@@ -122,11 +117,11 @@ def test_the_ladder_on_a_gpu(scene, error):
 def test_smaller_windows_may_be_enough(scene):
     notes = []
     failing = Failing(1, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    outcome = predict(torch.nn.Identity(), plan(scene, LARGER), CPU, None, notes.append, failing)
+    outcome = run_task(torch.nn.Identity(), plan(scene, LARGER), CPU, None, notes.append, failing)
     assert outcome.plan == replace(CPU, small_windows=True)
     assert len(notes) == 1
     # The next prediction starts where this one succeeded.
-    again = predict(torch.nn.Identity(), plan(scene, LARGER), outcome.plan, None, notes.append, Failing(0, None))
+    again = run_task(torch.nn.Identity(), plan(scene, LARGER), outcome.plan, None, notes.append, Failing(0, None))
     assert again.windows_run == outcome.windows_run
     assert len(notes) == 1
 
@@ -134,7 +129,7 @@ def test_smaller_windows_may_be_enough(scene):
 def test_small_windows_that_a_network_cannot_take_are_not_tried(scene):
     job = plan(scene, replace(TINY_NETWORK, patch_zyx=(16, 8, 8)))  # half of it is a single deepest voxel
     runner = Failing(0, None)
-    outcome = predict(torch.nn.Identity(), job, replace(CPU, small_windows=True), make_runner=runner)
+    outcome = run_task(torch.nn.Identity(), job, replace(CPU, small_windows=True), make_runner=runner)
     assert set(runner.sizes) == {(16, 8, 8)}
     assert outcome.windows_run == job.windows_needed
 
@@ -160,7 +155,7 @@ def test_half_precision_that_overflows_becomes_single_precision(scene):
         return lambda window: np.full((2, *window.shape[1:]), value, np.float32)
 
     half = ComputePlan("cpu", "bfloat16")
-    outcome = predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), half, None, notes.append, overflowing)
+    outcome = run_task(torch.nn.Identity(), plan(scene, TINY_NETWORK), half, None, notes.append, overflowing)
     assert outcome.plan.precision == "float32"
     assert notes == ["the network's output is not finite in bfloat16: went on with float32"]
 
@@ -170,14 +165,14 @@ def test_nan_is_no_answer(scene):
         return lambda window: np.full((2, *window.shape[1:]), np.nan, np.float32)
 
     with pytest.raises(WeightsError, match="not finite in float32"):
-        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=broken)
+        run_task(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=broken)
 
 
 def test_the_end_of_the_ladder_is_an_error(scene):
     with pytest.raises(MemoryError, match="out of memory on cpu"):
-        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=Failing(99, MemoryError()))
+        run_task(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=Failing(99, MemoryError()))
 
 
 def test_other_errors_are_not_taken_for_memory(scene):
     with pytest.raises(RuntimeError, match="shape"):
-        predict(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=Failing(9, RuntimeError("shape")))
+        run_task(torch.nn.Identity(), plan(scene, TINY_NETWORK), CPU, make_runner=Failing(9, RuntimeError("shape")))

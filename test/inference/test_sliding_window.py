@@ -7,7 +7,7 @@ from monai.data.utils import dense_patch_slices
 from monai.inferers.utils import sliding_window_inference
 
 from deeppsma.core.box import Box
-from deeppsma.inference.sliding_window import blend, gaussian_weights, plan_windows
+from deeppsma.inference.sliding_window import blend, gaussian_profile, plan_windows
 
 sizes = st.tuples(*[st.integers(1, 20)] * 3)
 patches = st.tuples(*[st.integers(1, 9)] * 3)
@@ -110,7 +110,7 @@ def test_impossible_plans_are_refused(patch, overlap):
 
 
 def test_weights_are_symmetric_and_never_zero():
-    weights = gaussian_weights((5, 6, 7))
+    weights = gaussian_profile((5, 6, 7))
     assert weights.min() > 0
     assert np.allclose(weights, weights[::-1, ::-1, ::-1])
     assert weights[2].argmax() in (2 * 7 + 3, 3 * 7 + 3)

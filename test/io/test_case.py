@@ -10,8 +10,8 @@ from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
-from deeppsma.io.case import load_case
 from deeppsma.io.image_files import ImageFile, write_image
+from deeppsma.io.layouts import load_case
 from deeppsma.io.transform_files import to_challenge
 
 

@@ -108,7 +108,7 @@ def test_nnunets_networks_answer_with_classes(architecture):
     assert build_network(config)(x).shape == (2, 3, 16, 16, 16)
     assert build_network(config, training=True)(x).shape == (2, 3, 3, 16, 16, 16)
     assert config.tracers == (Tracer.PSMA,)
-    assert config.classes
+    assert config.exclusive
     assert config.rows(Tracer.PSMA) == (0, 1, 2)
     assert TINY_NETWORK.rows(Tracer.PSMA) == (1,)
     assert NetworkConfig.from_dict(asdict(config)) == config
@@ -128,11 +128,11 @@ def test_everything_that_trains_gets_a_gradient(architecture):
 
 def test_what_a_network_is_made_from():
     config = replace(TINY_NETWORK, **PAIRE | {"channels": ("psma_ratio", "psma_sdf-liver", "fdg_ct")})
-    assert config.needs("organ classes", Tracer.PSMA)
+    assert config.requires("organs", Tracer.PSMA)
     assert config.needs("organs", Tracer.PSMA)
     assert not config.needs("organs", Tracer.FDG)
     assert config.needs("ct", Tracer.FDG)
-    assert not TINY_NETWORK.needs("organ classes", Tracer.PSMA)
+    assert not TINY_NETWORK.requires("organs", Tracer.PSMA)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from builders.patients import COARSE, SMALL_SCANNERS, small_patient
 
 from deeppsma.core.anatomy import LABEL_MAX, LIVER
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.case import load_case
 from deeppsma.io.image_files import ImageFile
+from deeppsma.io.layouts import load_case
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
 from deeppsma.phantom.write_cohort import write_patient

@@ -6,26 +6,25 @@ import pytest
 from builders.cases import TINY_NETWORK, write_platform_case, write_tiny_member
 from builders.networks import CLASSES
 
-from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.tracer import Tracer
-from deeppsma.inference.ensemble import Evidence, RunLog
-from deeppsma.io.case import load_case
+from deeppsma.inference.logits import Logits
+from deeppsma.io.layouts import load_case
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import Member
-from deeppsma.pipeline.apply_recipe import answer, check_members
+from deeppsma.pipeline.apply_recipe import apply_recipe, probabilities
+from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import Growing, Recipe
-from deeppsma.pipeline.segment import read_spaces, segment
+from deeppsma.pipeline.segment import segment
 from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.region_growing import grow
-from deeppsma.preprocessing.auxiliary import Companions
+from deeppsma.preprocessing.prepared_case import PreparedCase
 
 FDG_MEMBER, BOTH = Member("fdg", None, CLASSES, ""), Member("both", None, TINY_NETWORK, "")
 
 
 @pytest.fixture
-def spaces(platform_case):
-    case = load_case(platform_case)
-    return case, read_spaces(case, RunLog())[1]
+def case(platform_case):
+    return PreparedCase(load_case(platform_case))
 
 
 def classes(background, disease, normal, n):
@@ -33,14 +32,12 @@ def classes(background, disease, normal, n):
     return np.repeat(np.log(np.array([background, disease, normal], np.float32))[:, None], n, axis=1)
 
 
-def evidence_of(spaces, fdg_classes, both=-10.0):
-    case, by_fixed = spaces
-    n = {tracer: int(by_fixed[tracer].hot.sum()) for tracer in Tracer}
-    logits = {
-        "fdg": {Tracer.FDG: {Tracer.FDG: fdg_classes(n[Tracer.FDG])}},
-        "both": {t: {t: np.full(n[t], both, np.float32)} for t in Tracer},
+def logits_of(case, fdg_classes, both=-10.0):
+    n = {tracer: int(case.spaces[tracer].hot.sum()) for tracer in Tracer}
+    return {
+        "fdg": Logits({(Tracer.FDG, Tracer.FDG): fdg_classes(n[Tracer.FDG])}),
+        "both": Logits({(t, t): np.full((1, n[t]), both, np.float32) for t in Tracer}),
     }
-    return Evidence(case, by_fixed, Companions(), logits)
 
 
 def paire(**more):
@@ -48,18 +45,21 @@ def paire(**more):
 
 
 @pytest.mark.parametrize(("cutoff", "found"), [(0.2, True), (0.3, False)])
-def test_probabilities_are_averaged_by_weight(spaces, cutoff, found):
+def test_probabilities_are_averaged_by_weight(case, cutoff, found):
     # 0.75 of the one and 0 of the other, in proportion 1 to 2: 0.25.
-    evidence = evidence_of(spaces, lambda n: classes(0.05, 0.75, 0.2, n), both=-30.0)
-    recipe = paire(weights={"both": 2.0}, cutoffs={"fdg": cutoff})
-    masks = answer(recipe, evidence, [FDG_MEMBER, BOTH], RunLog()).masks
+    logits = logits_of(case, lambda n: classes(0.05, 0.75, 0.2, n), both=-30.0)
+    method = Method(paire(member_weights={"both": 2.0}, cutoffs={"fdg": cutoff}), (FDG_MEMBER, BOTH))
+    masks = apply_recipe(method, case, logits).masks
+    probability = probabilities(method, case, logits)[Tracer.FDG]
+    assert np.allclose(probability[case.spaces[Tracer.FDG].hot], 0.25, atol=1e-3)
+    assert not probability[~case.spaces[Tracer.FDG].hot].any()
     assert masks[Tracer.FDG].any() == found
-    assert np.array_equal(masks[Tracer.FDG], spaces[1][Tracer.FDG].hot & found)
+    assert np.array_equal(masks[Tracer.FDG], case.spaces[Tracer.FDG].hot & found)
     assert not masks[Tracer.PSMA].any()
 
 
-def test_normal_uptake_goes_after_growing(spaces):
-    hot = spaces[1][Tracer.FDG].hot
+def test_normal_uptake_goes_after_growing(case):
+    hot = case.spaces[Tracer.FDG].hot
     n = int(hot.sum())
     third = np.arange(n) < n // 3
     rest = (np.arange(n) >= n // 3) & (np.arange(n) < n // 2)
@@ -70,12 +70,11 @@ def test_normal_uptake_goes_after_growing(spaces):
         values[:, rest] = classes(0.05, 0.05, 0.9, 1)
         return values
 
-    evidence = evidence_of(spaces, logits, both=0.0)
     recipe = paire(normal_cutoffs={"fdg": 0.75}, growing=Growing(500.0 / 10))
-    found = answer(recipe, evidence, [FDG_MEMBER, BOTH], RunLog()).masks[Tracer.FDG]
+    found = apply_recipe(Method(recipe, (FDG_MEMBER, BOTH)), case, logits_of(case, logits, both=0.0)).masks[Tracer.FDG]
     seed = np.zeros_like(hot)
     seed[hot] = third
-    grown = grow(seed, hot, spaces[1][Tracer.FDG].geometry.spacing_zyx, 50.0, np.zeros_like(hot))
+    grown = grow(seed, hot, case.spaces[Tracer.FDG].geometry.spacing_zyx, 50.0, np.zeros_like(hot))
     normal = np.zeros_like(hot)
     normal[hot] = rest
     assert (grown & normal).any()
@@ -91,7 +90,8 @@ def test_without_an_organ_map_no_lesion_goes(tmp_path):
         segment(case, Recipe("r", ("m",), "single", refinement=name), store, "cpu") for name in ("", "published")
     )
     assert np.array_equal(plain.masks[Tracer.FDG].voxels, refined.masks[Tracer.FDG].voxels)
-    assert "no PSMA organ map: the network sees no organs, FDG lesions are not refined" in refined.report["fallbacks"]
+    assert "no PSMA organ map: the network sees no organs" in refined.report.fallbacks
+    assert "no PSMA organ map: FDG lesions are not refined" in refined.report.fallbacks
 
 
 def test_growing_spares_more_organs_on_fdg():
@@ -100,12 +100,11 @@ def test_growing_spares_more_organs_on_fdg():
     assert growing.kept(Tracer.FDG) == (2, 3, 90)
 
 
-def test_members_that_cannot_be_averaged_are_refused():
-    with pytest.raises(ConfigurationError, match="averages logits, and fdg answers with classes"):
-        check_members(Recipe("r", ("fdg",), "single"), [FDG_MEMBER])
-    with pytest.raises(ConfigurationError, match="no member answers for PSMA"):
-        check_members(paire(), [FDG_MEMBER])
-    check_members(paire(), [FDG_MEMBER, BOTH])
+def test_a_tracer_without_a_member_is_empty_and_said(case):
+    logits = logits_of(case, lambda n: classes(0.05, 0.9, 0.05, n))
+    found = apply_recipe(Method(paire(), (FDG_MEMBER,)), case, logits).masks
+    assert set(found) == {Tracer.FDG}
+    assert case.log.fallbacks == ["recipe r has no member for PSMA: its mask is empty"]
 
 
 def test_a_refined_recipe_says_what_it_removed(platform_case, tmp_path):
@@ -116,9 +115,9 @@ def test_a_refined_recipe_says_what_it_removed(platform_case, tmp_path):
     (tmp_path / "strict.json").write_text(json.dumps(strict))
     plain = segment(case, Recipe("r", ("m",), "single"), store, "cpu")
     refined = segment(case, Recipe("r", ("m",), "single", refinement=str(tmp_path / "strict.json")), store, "cpu")
-    removed = refined.report["refinement"]["removed_fdg_lesions"]
+    removed = refined.report.refinement["removed_fdg_lesions"]
     before, after = (result.masks[Tracer.FDG].voxels > 0 for result in (plain, refined))
-    assert "refinement" not in plain.report
+    assert plain.report.refinement is None
     assert removed
     volume = case.fdg.pet.geometry.voxel_volume_ml
     assert (before & ~after).sum() * volume == pytest.approx(sum(each["volume_ml"] for each in removed), abs=1e-3)

@@ -5,7 +5,7 @@ from deeppsma.core.anatomy import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.store import WeightsStore
-from deeppsma.pipeline.apply_recipe import check_members
+from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import DEFAULT_RECIPE, Growing, Recipe, all_recipes, load_recipe
 
 
@@ -41,22 +41,37 @@ def test_an_unknown_name_lists_what_there_is():
         ('members = ["a"]\nfusion = "single"\nname = "b"', "unknown keys"),
         ('members = ["a"]\nfusion = "single"\n[cutoffs]\nfdg = 1.0', "cutoffs must be"),
         ('members = ["a"]\nfusion = "single"\n[cutoffs]\nct = 0.5', "cutoffs must be"),
-        ('members = "a"\nfusion = "single"', "members must be names, once each"),
+        ('members = "a"\nfusion = "single"', "members: expected array, got str"),
         ('members = ["a", "a"]\nfusion = "single"', "members must be names, once each"),
-        ('members = [1]\nfusion = "single"', "must be names"),
-        ('members = ["a"]\nfusion = "single"\nrefinement = true', "must be names"),
-        ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organs = [1.5]', "kept_organs must be"),
+        ('members = [1]\nfusion = "single"', r"members\[0\]: expected str, got int"),
+        ('members = ["a"]\nfusion = "single"\nrefinement = true', "refinement: expected str, got bool"),
+        (
+            'members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organs = [1.5]',
+            r"growing.kept_organs\[0\]: expected int, got float",
+        ),
         ('members = ["a"]\nfusion = "single"\naverage = "votes"', "average must be"),
         ('members = ["a"]\nfusion = "bothways"\naverage = "probabilities"', "fusion must be single"),
         ('members = ["a"]\nfusion = "single"\n[normal_cutoffs]\nfdg = 0.5', "belong to average"),
-        ('members = ["a"]\nfusion = "single"\n[weights]\na = 2', "belong to average"),
-        ('members = ["a"]\nfusion = "single"\naverage = "probabilities"\n[weights]\nb = 2', "weights must be"),
-        ('members = ["a"]\nfusion = "single"\naverage = "probabilities"\n[weights]\na = 0', "weights must be"),
+        ('members = ["a"]\nfusion = "single"\n[member_weights]\na = 2', "belong to average"),
+        (
+            'members = ["a"]\nfusion = "single"\naverage = "probabilities"\n[member_weights]\nb = 2',
+            "member_weights must be",
+        ),
+        (
+            'members = ["a"]\nfusion = "single"\naverage = "probabilities"\n[member_weights]\na = 0',
+            "member_weights must be",
+        ),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nfdg_kept_organs = [0]', "kept_organs must be"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 0', "radius_mm must be"),
-        ('members = ["a"]\nfusion = "single"\n[growing]\nkept_organs = [1]', "radius_mm"),
-        ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organ = [1]', "unknown keys"),
-        ('members = ["a"]\nfusion = "single"\ngrowing = 5', "not a table"),
+        (
+            'members = ["a"]\nfusion = "single"\n[growing]\nkept_organs = [1]',
+            "growing: object missing required field radius_mm",
+        ),
+        (
+            'members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organ = [1]',
+            "unknown key growing.kept_organ",
+        ),
+        ('members = ["a"]\nfusion = "single"\ngrowing = 5', "growing: expected object"),
         ('members = ["a"]\nfusion = "single"\n[growing]\nradius_mm = 5\nkept_organs = [118]', "kept_organs must be"),
     ],
 )
@@ -88,9 +103,9 @@ def test_the_second_reports_recipe():
     assert [paire.normal_cutoff(tracer) for tracer in Tracer] == [0.5, 0.75]
     assert paire.growing == Growing(5.0, (1, 2, 3, 5, 21), (90,))
     assert paire.refinement == "published"
-    assert paire.weights == {"paire-fdg-baseline": 3.0}
+    assert paire.member_weights == {"paire-fdg-baseline": 3.0}
 
 
 @pytest.mark.parametrize("recipe", all_recipes(), ids=lambda recipe: recipe.name)
 def test_every_recipe_finds_its_members_in_a_fresh_clone(recipe):
-    check_members(recipe, WeightsStore.default().choose(recipe.members, recipe.average))
+    assert Method.choose(recipe, WeightsStore.default()).tracers == tuple(Tracer)

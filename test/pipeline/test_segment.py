@@ -9,13 +9,13 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
-from deeppsma.io.case import load_case
 from deeppsma.io.image_files import ImageFile, write_image
+from deeppsma.io.layouts import load_case
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.recipe import Growing, Recipe, load_recipe
 from deeppsma.pipeline.segment import segment
 from deeppsma.postprocessing.region_growing import grow
-from deeppsma.preprocessing import channels
+from deeppsma.preprocessing import prepared_case
 
 RECIPES = ["single", "single_plus", "bothways", "bothways_plus", "ensemble"]
 
@@ -39,8 +39,8 @@ def test_every_recipe_gives_masks_on_the_pets_grids(platform_case, store, recipe
         assert masks[tracer].dtype == np.uint8
         assert masks[tracer].sum() > 0
         assert not masks[tracer][pet.voxels < THRESHOLDS[tracer]].any()
-    assert report["recipe"]["name"] == recipe
-    assert report["fallbacks"] == []
+    assert report.recipe["name"] == recipe
+    assert not report.fallbacks
 
 
 def test_recipes_relate_as_the_report_says(platform_case, store):
@@ -73,7 +73,7 @@ def test_an_ensemble_of_two_differs_from_each(platform_case, tmp_path):
     both = segment(
         load_case(platform_case), Recipe("r", ("*",), "single"), WeightsStore((tmp_path / "weights",)), "cpu"
     )
-    assert [member["name"] for member in both.report["members"]] == ["m0", "m1"]
+    assert [member.name for member in both.report.members] == ["m0", "m1"]
     alone = segment(
         load_case(platform_case), Recipe("r", ("m0",), "single"), WeightsStore((tmp_path / "weights",)), "cpu"
     )
@@ -87,7 +87,7 @@ def test_nothing_above_threshold_is_a_valid_answer(platform_case, store, tracer)
     masks, report = masks_of(platform_case, store)
     assert masks[tracer].sum() == 0
     assert masks[tracer.other].sum() > 0
-    assert report["findings"][tracer]["volume_ml"] == 0
+    assert report.findings[tracer].volume_ml == 0
 
 
 def test_nothing_above_either_threshold_needs_no_network(platform_case, store):
@@ -95,9 +95,9 @@ def test_nothing_above_either_threshold_needs_no_network(platform_case, store):
         (platform_case / f"{name}-pet-suv-threshold.json").write_text("99")
     masks, report = masks_of(platform_case, store)
     assert all(mask.sum() == 0 for mask in masks.values())
-    assert report["windows"] == {"run": 0, "skipped": 0}
-    assert report["device"].startswith("not needed")
-    json.dumps(report)
+    assert report.windows == {"run": 0, "skipped": 0}
+    assert report.device.startswith("not needed")
+    json.dumps(report.as_dict())
 
 
 def test_a_missing_organ_map_is_said_in_the_report(tmp_path, store):
@@ -105,26 +105,26 @@ def test_a_missing_organ_map_is_said_in_the_report(tmp_path, store):
     for tracer in Tracer:
         shutil.rmtree(folder / f"images/{tracer}-ct-organ-segmentation")
     _, report = masks_of(folder, store, "bothways_plus")
-    assert report["fallbacks"] == [
-        f"no {t} organ map: the network sees no organs, growing spares no organ" for t in ("PSMA", "FDG")
-    ]
+    effects = ("the network sees no organs", "growing spares no organ")
+    assert report.fallbacks == tuple(f"no {t} organ map: {e}" for e in effects for t in ("PSMA", "FDG"))
 
 
 def test_tiff_without_positions_is_said_in_the_report(tmp_path, store):
     _, report = masks_of(write_platform_case(tmp_path / "input", ".tif"), store)
-    assert len(report["fallbacks"]) == 4
-    assert report["fallbacks"][0] == "PSMA PET: TIFF holds no position; slices of 1 mm at 0 assumed"
+    assert len(report.fallbacks) == 4
+    assert report.fallbacks[0] == "PSMA PET: TIFF holds no position; slices of 1 mm at 0 assumed"
 
 
 def test_each_channel_is_made_once_for_all_members(platform_case, tmp_path, monkeypatch):
     for number in range(3):
         write_tiny_member(tmp_path / f"weights/m{number}", TINY_NETWORK, seed=number)
-    pooled, looked_up = [], []
-    uptake, labels = channels._uptake, channels.resample_labels
-    monkeypatch.setattr(channels, "_uptake", lambda *a: (pooled.append(a), uptake(*a))[1])
-    monkeypatch.setattr(channels, "resample_labels", lambda *a: (looked_up.append(a), labels(*a))[1])
+    made, looked_up = [], []
+    make, labels = prepared_case.make_channel, prepared_case.resample_labels
+    monkeypatch.setattr(prepared_case, "make_channel", lambda *a: (made.append(a), make(*a))[1])
+    monkeypatch.setattr(prepared_case, "resample_labels", lambda *a: (looked_up.append(a), labels(*a))[1])
     segment(load_case(platform_case), Recipe("r", ("*",), "bothways"), WeightsStore((tmp_path / "weights",)), "cpu")
-    assert len(pooled) == len(looked_up) == 4  # both tracers in each space
+    assert len(looked_up) == 4  # both tracers in each space
+    assert len(made) == 8
 
 
 def test_the_ct_is_never_decompressed(platform_case, store, monkeypatch):

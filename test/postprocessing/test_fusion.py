@@ -9,7 +9,8 @@ from deeppsma.core.box import Box
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
-from deeppsma.postprocessing.fusion import fuse, mean_logits, mean_probabilities, wanted_tracers
+from deeppsma.inference.logits import Logits
+from deeppsma.postprocessing.fusion import fuse, fused_logits, seen_elsewhere
 from deeppsma.preprocessing.spaces import Space
 
 # One line of 5 voxels, 2 mm, in each space; PSMA space lies 1 mm (half a voxel) along x.
@@ -35,6 +36,11 @@ def logits(space, **found):
     }
 
 
+def said(answers):
+    """Logits of one class, of {seen from: {tracer: values}}."""
+    return Logits({(tracer, seen): v[None] for seen, by in answers.items() for tracer, v in by.items()})
+
+
 def test_bothways_by_hand():
     fdg, psma = space(Tracer.FDG, line(0, 1, 1, 1, 1)), space(Tracer.PSMA, line(0, 0, 0, 0, 0))
     own = line(0, 0, 0, 0, 1).astype(bool)
@@ -46,8 +52,20 @@ def test_bothways_by_hand():
     }
     spaces = {Tracer.FDG: fdg, Tracer.PSMA: psma}
     # Voxel 0 is touched but below threshold; voxel 1 joins; voxel 4 is FDG space's own.
-    assert fuse("bothways", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [False, True, False, False, True]
-    assert fuse("single", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [False, False, False, False, True]
+    assert fuse("bothways", Tracer.FDG, spaces, said(answers), HALF).ravel().tolist() == [
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert fuse("single", Tracer.FDG, spaces, said(answers), HALF).ravel().tolist() == [
+        False,
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_bothways_the_other_way_by_hand():
@@ -55,21 +73,21 @@ def test_bothways_the_other_way_by_hand():
     nothing = line(0, 0, 0, 0, 0).astype(bool)
     across = line(0, 0, 1, 0, 0).astype(bool)  # found in FDG space at 4 mm: PSMA's 5 mm, between voxels 2 and 3
     answers = {Tracer.FDG: logits(fdg, psma=across), Tracer.PSMA: logits(psma, psma=nothing)}
-    out = fuse("bothways", Tracer.PSMA, {Tracer.FDG: fdg, Tracer.PSMA: psma}, answers, HALF)
+    out = fuse("bothways", Tracer.PSMA, {Tracer.FDG: fdg, Tracer.PSMA: psma}, said(answers), HALF)
     assert out.ravel().tolist() == [False, False, True, True, False]
 
 
 def test_a_logit_of_zero_is_disease():
     fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
     answers = {Tracer.FDG: {Tracer.FDG: np.array([0.0, -1e-6, 1e-6, -1, 1], np.float32)}}
-    assert fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF).ravel().tolist() == [1, 0, 1, 0, 1]
+    assert fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, said(answers), HALF).ravel().tolist() == [1, 0, 1, 0, 1]
 
 
 def test_a_cutoff_is_a_probability():
     fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
     quarter = np.log(0.25 / 0.75)
     answers = {Tracer.FDG: {Tracer.FDG: np.array([0, quarter + 1e-6, quarter - 1e-6, -5, 5], np.float32)}}
-    found = fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF, cutoff=0.25)
+    found = fuse("single", Tracer.FDG, {Tracer.FDG: fdg}, said(answers), HALF, cutoff=0.25)
     assert found.ravel().tolist() == [1, 1, 0, 0, 1]
 
 
@@ -80,10 +98,10 @@ def test_the_mean_of_both_spaces_by_hand():
     across = {Tracer.FDG: np.array([0.0, 0.0, -4.0, 4.0, 4.0], np.float32)}
     spaces, answers = {Tracer.FDG: fdg, Tracer.PSMA: psma}, {Tracer.FDG: own, Tracer.PSMA: across}
     # (1 - 2) / 2, (-1 + 0) / 2, (1 + 4) / 2, and -1 alone.
-    assert fuse("mean", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [False, False, False, True, False]
-    found = fuse("mean", Tracer.FDG, spaces, answers, HALF, cutoff=1 / (1 + np.exp(0.51)))
+    assert fuse("mean", Tracer.FDG, spaces, said(answers), HALF).ravel().tolist() == [False, False, False, True, False]
+    found = fuse("mean", Tracer.FDG, spaces, said(answers), HALF, cutoff=1 / (1 + np.exp(0.51)))
     assert found.ravel().tolist() == [False, True, True, True, False]
-    found = fuse("mean", Tracer.FDG, spaces, answers, HALF, cutoff=1 / (1 + np.exp(0.49)))
+    found = fuse("mean", Tracer.FDG, spaces, said(answers), HALF, cutoff=1 / (1 + np.exp(0.49)))
     assert found.ravel().tolist() == [False, False, False, True, False]
 
 
@@ -97,39 +115,38 @@ def test_what_the_other_space_does_not_know_does_not_count():
     }
     spaces = {Tracer.FDG: fdg, Tracer.PSMA: psma}
     # Voxels 0 and 1, at 1 and 3 mm, see half of PSMA space's voxel 1, the one that has an answer; the others none.
-    assert fuse("mean", Tracer.FDG, spaces, answers, HALF).ravel().tolist() == [True, True, False, False, False]
+    assert fuse("mean", Tracer.FDG, spaces, said(answers), HALF).ravel().tolist() == [True, True, False, False, False]
 
 
 def test_the_mean_with_one_space_alone():
     fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
     answers = {Tracer.FDG: logits(fdg, fdg=line(1, 0, 0, 0, 0).astype(bool))}
-    assert fuse("mean", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF).ravel().tolist() == [1, 0, 0, 0, 0]
+    assert fuse("mean", Tracer.FDG, {Tracer.FDG: fdg}, said(answers), HALF).ravel().tolist() == [1, 0, 0, 0, 0]
 
 
 def test_bothways_with_one_space_alone():
     fdg = space(Tracer.FDG, line(1, 1, 1, 1, 1))
     answers = {Tracer.FDG: logits(fdg, fdg=line(1, 0, 0, 0, 0).astype(bool))}
-    assert fuse("bothways", Tracer.FDG, {Tracer.FDG: fdg}, answers, HALF).sum() == 1
+    assert fuse("bothways", Tracer.FDG, {Tracer.FDG: fdg}, said(answers), HALF).sum() == 1
 
 
-def test_the_ensemble_averages_logits_not_votes():
-    members = [{Tracer.FDG: np.array([3.0, -1.0], np.float32)}, {Tracer.FDG: np.array([-1.0, -1.0], np.float32)}]
-    assert mean_logits(members)[Tracer.FDG].tolist() == [1.0, -1.0]
-    with pytest.raises(ValueError, match="needs a member"):
-        mean_logits([])
+def test_without_a_registration_the_own_space_counts_alone():
+    fdg, psma = space(Tracer.FDG, line(1, 1, 1, 1, 1)), space(Tracer.PSMA, line(0, 0, 0, 0, 0))
+    own, across = line(1, 0, 0, 0, 0).astype(bool), line(0, 1, 1, 1, 1).astype(bool)
+    answers = said({Tracer.FDG: logits(fdg, fdg=own), Tracer.PSMA: logits(psma, fdg=across)})
+    spaces = {Tracer.FDG: fdg, Tracer.PSMA: psma}
+    for fusion in ("single", "bothways", "mean"):
+        assert fuse(fusion, Tracer.FDG, spaces, answers, None).ravel().tolist() == [1, 0, 0, 0, 0]
+    with pytest.raises(ValueError, match="not registered"):
+        seen_elsewhere(fdg, psma, Tracer.FDG, answers, None)
 
 
-def test_probabilities_are_averaged_by_hand():
-    two = np.log(np.array([[0.1, 0.5], [0.6, 0.2], [0.3, 0.3]], np.float32))  # background, disease, normal
-    one = np.array([0.0, np.log(3)], np.float32)  # 0.5, 0.75
-    disease, normal = mean_probabilities([two, one], [1, 3])
-    assert disease == pytest.approx([0.6 / 4 + 0.5 * 3 / 4, 0.2 / 4 + 0.75 * 3 / 4])
-    assert normal == pytest.approx([0.3, 0.3])  # the second member knows nothing of it
-    assert mean_probabilities([one], [1])[1].tolist() == [0, 0]
-    with pytest.raises(ValueError, match="needs a member"):
-        mean_probabilities([], [])
-
-
-def test_single_asks_each_space_for_its_own_tracer_only():
-    assert wanted_tracers("single", Tracer.FDG) == (Tracer.FDG,)
-    assert set(wanted_tracers("bothways", Tracer.FDG)) == set(Tracer)
+def test_the_logits_behind_a_mask():
+    fdg, psma = space(Tracer.FDG, line(0, 1, 1, 1, 1)), space(Tracer.PSMA, line(0, 0, 0, 0, 0))
+    own = {Tracer.FDG: np.array([1.0, -1.0, 1.0, -1.0], np.float32)}
+    across = {Tracer.FDG: np.array([0.0, 0.0, -4.0, 4.0, 4.0], np.float32)}
+    spaces, answers = {Tracer.FDG: fdg, Tracer.PSMA: psma}, said({Tracer.FDG: own, Tracer.PSMA: across})
+    of = {fusion: fused_logits(fusion, Tracer.FDG, spaces, answers, HALF) for fusion in ("single", "mean", "bothways")}
+    assert of["single"].tolist() == [1, -1, 1, -1]
+    assert of["mean"].tolist() == [-0.5, -0.5, 2.5, -1]
+    assert of["bothways"].tolist() == [1, 0, 4, -1]

@@ -144,7 +144,7 @@ def test_refining_takes_whole_lesions_and_no_more(seed, match):
     [
         ({"match": "name"}, "match must be"),
         ({"psma": math.nan}, "finite"),
-        ({"psma": "3"}, "finite"),
+        ({"psma": "3"}, "psma: expected float, got str"),
         ({"cutoff": 1.0}, "cutoff"),
         ({"keep_above_ml": -1}, "cutoff"),
         ({"radius_mm": 5.0}, "radius_mm"),

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeppsma.core.box import Box
-from deeppsma.inference.nnunet import planned_weights, planned_windows
+from deeppsma.inference.nnunet import planned_profile, planned_windows
 from deeppsma.models.nnunet.plans import Normalisation, Plan, Resampling
-from deeppsma.models.unet_config import UNetShape
+from deeppsma.models.unet_config import UNetConfig
 from deeppsma.preprocessing.nnunet import Prepared, coarse_axis, normalised, planned_shape, prepare
 
 INSIDE = np.array([[[True, True, True, False]]])
@@ -86,7 +86,7 @@ def test_windows_cover_every_voxel(size, patch):
 
 
 def test_weights_peak_in_the_middle_and_never_vanish():
-    weights = planned_weights((16, 8, 9))
+    weights = planned_profile((16, 8, 9))
     assert weights.dtype == np.float16
     assert np.unravel_index(weights.argmax(), weights.shape) == (8, 4, 4)
     assert weights.max() == 10
@@ -94,7 +94,7 @@ def test_weights_peak_in_the_middle_and_never_vanish():
 
 
 def a_plan(*schemes, spacing=(2.0, 2.0, 2.0), inside_only=False):
-    shape = UNetShape("PlainConvUNet", len(schemes), 2, (2, 4), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
+    shape = UNetConfig("PlainConvUNet", len(schemes), 2, (2, 4), ((3, 3, 3),) * 2, ((1, 1, 1), (2, 2, 2)), (1, 1), (1,))
     normalisations = tuple(Normalisation(scheme, inside_only) for scheme in schemes)
     return Plan(shape, (8, 8, 8), spacing, (1, 0, 2), normalisations, Resampling(3), Resampling(1))
 

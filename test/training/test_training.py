@@ -17,8 +17,8 @@ from deeppsma.core.settings import names
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.inference.device import cpu_plan
-from deeppsma.io.case import load_case
 from deeppsma.io.image_files import write_image
+from deeppsma.io.layouts import load_case
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import write_member
 from deeppsma.phantom.write_cohort import write_patient

@@ -108,7 +108,7 @@ def model_config(
     source
         The folder, for messages.
     channels
-        Kinds of `deeppsma.models.config.CHANNEL_KINDS`; none for what the model's
+        Kinds of `deeppsma.models.channel_kinds.CHANNEL_KINDS`; none for what the model's
         own names say without doubt, see `usual_channels`.
     mirrored
         See `ModelConfig`.

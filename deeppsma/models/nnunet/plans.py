@@ -15,7 +15,7 @@ from typing import Any
 
 from deeppsma.core.box import IndexZyx
 from deeppsma.core.settings import from_plain
-from deeppsma.models.unet_config import KINDS, UNetShape
+from deeppsma.models.unet_config import KINDS, UNetConfig
 
 #: Of channels: per image; from the training set's foreground; as they come; to 0..1 per image.
 NORMALISATIONS = ("ZScoreNormalization", "CTNormalization", "NoNormalization", "RescaleTo01Normalization")
@@ -89,7 +89,7 @@ class Plan:
         Planned axes along which the network may be run mirrored, too.
     """
 
-    shape: UNetShape
+    shape: UNetConfig
     patch_planned: IndexZyx
     spacing_planned: tuple[float, float, float]
     transpose: IndexZyx
@@ -123,7 +123,7 @@ class Plan:
         """
         try:
             values = dict(content)
-            values["shape"] = UNetShape.from_dict(values["shape"])
+            values["shape"] = UNetConfig.from_dict(values["shape"])
             values["normalisations"] = [from_plain(Normalisation, each) for each in values["normalisations"]]
             for name in ("image_resampling", "answer_resampling"):
                 values[name] = from_plain(Resampling, values[name])
@@ -199,18 +199,18 @@ def _classes(labels: Mapping[str, Any]) -> int:
     return len(values)
 
 
-def _shape(settings: Mapping[str, Any], channels: int, classes: int) -> UNetShape:
+def _shape(settings: Mapping[str, Any], channels: int, classes: int) -> UNetConfig:
     if len(settings["patch_size"]) != 3:
         raise ValueError("a 2-D configuration; only 3-D ones are known")
     if "architecture" not in settings:  # plans of nnU-Net before 2.4
         kind = settings["UNet_class_name"]
         stages = len(settings["n_conv_per_stage_encoder"])
         most, base = settings["unet_max_num_features"], settings["UNet_base_num_features"]
-        return UNetShape.from_dict(
+        return UNetConfig.from_dict(
             {
                 "kind": kind,
                 "channels": channels,
-                "classes": classes,
+                "class_count": classes,
                 "features": [min(base * 2**i, most) for i in range(stages)],
                 "kernels": settings["conv_kernel_sizes"],
                 "strides": settings["pool_op_kernel_sizes"],
@@ -229,7 +229,7 @@ def _shape(settings: Mapping[str, Any], channels: int, classes: int) -> UNetShap
     shape = {
         "kind": kind,
         "channels": channels,
-        "classes": classes,
+        "class_count": classes,
         "features": given.pop("features_per_stage"),
         "kernels": given.pop("kernel_sizes"),
         "strides": given.pop("strides"),
@@ -244,7 +244,7 @@ def _shape(settings: Mapping[str, Any], channels: int, classes: int) -> UNetShap
     for name in ("blocks", "decoder_convs"):  # one number stands for every stage
         if isinstance(shape[name], int):
             shape[name] = [shape[name]] * (stages - (name == "decoder_convs"))
-    return UNetShape.from_dict(shape)
+    return UNetConfig.from_dict(shape)
 
 
 def _known(rest: dict[str, Any], norm: Mapping[str, Any], nonlin: Mapping[str, Any]) -> None:

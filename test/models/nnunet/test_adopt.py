@@ -10,7 +10,7 @@ from builders.nnunet_models import write_model
 from deeppsma.cli.commands import main
 from deeppsma.core.errors import ConfigurationError, WeightsError
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.case import load_case
+from deeppsma.io.layouts import load_case
 from deeppsma.models.nnunet.adopt import adopt_model, find_models, usual_channels
 from deeppsma.models.nnunet.importer import ImportRequest, import_weights
 from deeppsma.models.store import WeightsStore
@@ -60,8 +60,8 @@ def test_a_results_folder_segments_as_its_imported_members_do(results, platform_
     own = segment(load_case(platform_case), recipe, WeightsStore.default(tmp_path / "own"), "cpu")
     for tracer in Tracer:
         assert np.array_equal(raw.masks[tracer].voxels, own.masks[tracer].voxels)
-    assert [each["name"] for each in raw.report["members"]] == sorted(find_models(results))
-    assert "unknown data" in raw.report["notice"]
+    assert [each.name for each in raw.report.members] == sorted(find_models(results))
+    assert "unknown data" in raw.report.notice
 
 
 def test_from_the_command_line(results, platform_case, tmp_path, capsys):
@@ -77,13 +77,13 @@ def test_networks_of_another_kind_are_not_averaged_in_silence(results, platform_
     write_tiny_member(results / "mine")
     store = WeightsStore.default(results)
     result = segment(load_case(platform_case), load_recipe("nnunet"), store, "cpu")
-    assert [each["name"] for each in result.report["members"]] == sorted(find_models(results))
-    assert "not averaged, because recipe nnunet cannot: mine" in result.report["fallbacks"]
+    assert [each.name for each in result.report.members] == sorted(find_models(results))
+    assert "not averaged, because recipe nnunet cannot: mine" in result.report.fallbacks
     # The other kind is not even read.
     (results / f"Dataset801_PSMA/{TRAINER}/plans.json").write_text("{")
     result = segment(load_case(platform_case), load_recipe("ensemble"), store, "cpu")
-    assert [each["name"] for each in result.report["members"]] == ["mine"]
-    assert any(line.endswith(TRAINER) for line in result.report["fallbacks"])
+    assert [each.name for each in result.report.members] == ["mine"]
+    assert any(line.endswith(TRAINER) for line in result.report.fallbacks)
 
 
 def test_models_are_not_averaged_as_logits(results):

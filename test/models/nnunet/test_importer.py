@@ -1,7 +1,6 @@
 import json
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,16 +12,18 @@ from deeppsma.cli.commands import main
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.case import load_case
+from deeppsma.io.layouts import load_case
 from deeppsma.models.build import build_network
 from deeppsma.models.config import load_network
-from deeppsma.models.nnunet.config import ModelConfig, _channels
+from deeppsma.models.nnunet.config import ModelConfig
 from deeppsma.models.nnunet.importer import ImportRequest, import_weights
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import read_member
 from deeppsma.pipeline.recipe import Recipe
 from deeppsma.pipeline.segment import segment
+from deeppsma.preprocessing.channels import make_channel
 from deeppsma.preprocessing.organ_contrast import organ_contrast
+from deeppsma.preprocessing.prepared_case import PreparedCase
 
 CHANNELS = ["ratio", "ct", "organ-bones"]
 
@@ -48,24 +49,21 @@ def test_an_imported_model_segments(platform_case, tmp_path, capsys):
         assert np.array_equal(first, second)
         pet = load_case(platform_case).study(tracer)
         assert not (first > 0)[pet.read_pet().voxels < pet.threshold_suv].any()
-    assert [each["name"] for each in results[0].report["members"]] == ["nn-psma", "nn-fdg"]
-    assert "a test" in results[0].report["notice"]
+    assert [each.name for each in results[0].report.members] == ["nn-psma", "nn-fdg"]
+    assert "a test" in results[0].report.notice
     assert main(["recipes", "--weights", str(tmp_path / "weights")]) == 0
     assert "nn-fdg: PlainConvUNet, ratio, ct, organ-bones, 2 fold(s)" in capsys.readouterr().out
 
 
 def test_windows_that_cannot_matter_change_nothing(platform_case, tmp_path):
     from deeppsma.inference.device import cpu_plan
-    from deeppsma.inference.ensemble import RunLog, _model_job
+    from deeppsma.inference.nnunet import plan_model_task
     from deeppsma.inference.run import window_runner
-    from deeppsma.pipeline.segment import read_spaces
-    from deeppsma.preprocessing.auxiliary import read_companions
 
     write_model(tmp_path / "model", "transposed", folds=("all",))
     member = import_weights(ImportRequest(tmp_path / "model", tmp_path / "m", "fdg", tuple(CHANNELS)), TINY_NETWORK)
     case = load_case(platform_case)
-    _, spaces = read_spaces(case, RunLog())
-    job = _model_job(member.network, spaces[Tracer.FDG], case, read_companions(case, [member], [], []), {}, "cpu")
+    job = plan_model_task(member.network, PreparedCase(case))
     runner = window_runner(member.load(), cpu_plan())
     assert np.array_equal(job.run(runner)[Tracer.FDG], job.run(runner, skip=False)[Tracer.FDG])
 
@@ -73,11 +71,9 @@ def test_windows_that_cannot_matter_change_nothing(platform_case, tmp_path):
 def test_a_model_may_be_fed_uptake_against_the_organ(platform_case):
     case = load_case(platform_case)
     pet, organs = case.fdg.read_pet(), case.fdg.read_organs()
-    config = SimpleNamespace(channels=("contrast",), tracer=Tracer.FDG)
-    ((kind, image),) = _channels(config, pet, 2.5, organs, None)
-    assert kind == "contrast"
+    image = make_channel("contrast", PreparedCase(case).whole_sight(Tracer.FDG)).image
     labels = resample(organs, pet.geometry, labels=True)
-    assert np.array_equal(image(), organ_contrast(pet.voxels, labels, 2.5))
+    assert np.allclose(image, organ_contrast(pet.voxels, labels, 2.5), atol=1e-6)
 
 
 def test_a_checkpoint_of_the_first_reports_network(tmp_path):

@@ -6,7 +6,7 @@ from builders.nnunet_models import DATASET
 from builders.nnunet_official import CASES, plans_of
 
 from deeppsma.models.nnunet.plans import Normalisation, Plan, Resampling, read_plan
-from deeppsma.models.unet_config import UNetShape
+from deeppsma.models.unet_config import UNetConfig
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def settings(plans):
 def test_a_plan_is_read_whole(plans):
     plan = read_plan(plans, DATASET, "3d_fullres", (0, 2))
     assert plan.shape.kind == "ResidualEncoderUNet"
-    assert (plan.shape.channels, plan.shape.classes) == (3, 3)
+    assert (plan.shape.channels, plan.shape.class_count) == (3, 3)
     assert plan.shape.blocks == (2, 1, 2)
     assert plan.transpose == (1, 0, 2)
     assert plan.spacing_of((1.0, 2.0, 3.0)) == (2.0, 1.0, 3.0)
@@ -83,9 +83,9 @@ ARCH = (*OWN, "architecture", "arch_kwargs")
         ((*ARCH, "squeeze_excitation"), True, "parts that are not known .squeeze"),
         ((*ARCH, "norm_op_kwargs"), {"momentum": 1}, "parts that are not known"),
         ((*ARCH, "kernel_sizes"), [[3, 3, 3]], "the same stages"),
-        ((*ARCH, "kernel_sizes"), [[3, 3]] * 3, "3-D networks only"),
+        ((*ARCH, "kernel_sizes"), [[3, 3]] * 3, "kernels.0.: expected array of length 3"),
         ((*ARCH, "kernel_sizes"), [[2, 3, 3]] * 3, "odd"),
-        ((*ARCH, "features_per_stage"), [6, 10.5, 14], "whole numbers"),
+        ((*ARCH, "features_per_stage"), [6, 10.5, 14], "features.1.: expected int, got float"),
         ((*OWN, "patch_size"), [24, 36], "2-D configuration"),
         ((*OWN, "patch_size"), [23, 36, 32], "no multiple"),
         ((*OWN, "spacing"), [3, 3], "incomplete|expected"),
@@ -122,10 +122,8 @@ def test_what_is_not_known_is_refused(plans, path, value, match):
 def test_labels_that_are_no_classes_are_refused(plans, labels, match):
     with pytest.raises(ValueError, match=match):
         read_plan(plans, DATASET | {"labels": labels}, "3d_fullres", ())
-    assert (
-        read_plan(plans, DATASET | {"labels": {"background": 0, "ttb": 1, "ignore": 2}}, "3d_fullres", ()).shape.classes
-        == 2
-    )
+    ignoring = DATASET | {"labels": {"background": 0, "ttb": 1, "ignore": 2}}
+    assert read_plan(plans, ignoring, "3d_fullres", ()).shape.class_count == 2
 
 
 def test_broken_manifests_are_refused(plans):
@@ -134,4 +132,4 @@ def test_broken_manifests_are_refused(plans):
         with pytest.raises(ValueError):  # noqa: PT011 - each says something else
             Plan.from_dict(copy.deepcopy(whole) | spoilt)
     with pytest.raises(ValueError, match="unknown keys"):
-        UNetShape.from_dict(whole["shape"] | {"depth": 3})
+        UNetConfig.from_dict(whole["shape"] | {"depth": 3})

@@ -1,0 +1,171 @@
+"""One case, opened once: read, run through each network, and any recipe's masks made of it.
+
+The one pipeline. `deeppsma.segment` applies one recipe; experiments hold many side by side; trainings of what comes
+after the networks look at the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.core.box import Box
+from deeppsma.core.components import components_of
+from deeppsma.core.errors import ConfigurationError
+from deeppsma.core.run_log import RunLog
+from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
+from deeppsma.inference.ensemble import Inference, InferenceSettings, ProgressBar, run_members
+from deeppsma.inference.logits import Logits
+from deeppsma.io.case import Case
+from deeppsma.models.weights import Member
+from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, probabilities
+from deeppsma.pipeline.method import Method
+from deeppsma.pipeline.run_report import Findings, Resources, RunReport, describe_run
+from deeppsma.postprocessing.lesion_classifier import load_classifier
+from deeppsma.preprocessing.prepared_case import PreparedCase
+
+
+class CaseRun:
+    """A case and the methods that are applied to it.
+
+    Parameters
+    ----------
+    case
+        The case; its PETs are read now.
+    methods
+        Names are unique, and so are the names of different members; all with
+        one window overlap.
+    device
+        "auto", "cuda" or "cpu".
+    progress
+        Shows how many windows are done.
+    log
+        Timings and fallbacks are added to it.
+
+    Attributes
+    ----------
+    prepared
+        Images and spaces of the case.
+    methods
+        As given.
+
+    Raises
+    ------
+    ConfigurationError
+        If two members share a name, or the overlaps differ.
+    InputError
+        If the case cannot be used, or lacks what a method cannot do without.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        methods: Sequence[Method],
+        device: str = "auto",
+        progress: ProgressBar | None = None,
+        log: RunLog | None = None,
+    ) -> None:
+        self.case, self.methods = case, tuple(methods)
+        self.log = log or RunLog()
+        self._members = _unique_members(methods)
+        self._settings = InferenceSettings(
+            any(method.recipe.both_spaces for method in methods), _one_overlap(methods), device, progress
+        )
+        for method in methods:
+            for note in method.notes:
+                self.log.note(note)
+        whole_pets = any(member.network.exclusive for member in self._members)
+        self.prepared = PreparedCase(case, self.log, keep_pets=whole_pets)
+        self._check_images()
+        self._inference: Inference | None = None
+
+    def _check_images(self) -> None:
+        """Read what methods need beside the PETs, so that what is missing is said before the networks run."""
+        if not self.prepared.spaces:
+            return  # no voxel reaches its threshold: nobody looks at them
+        self.prepared.check([(member.name, member.network) for member in self._members])
+        for method in self.methods:
+            growing = method.recipe.growing
+            for tracer in self.case.tracers:
+                if growing is not None and growing.kept(tracer):
+                    self.prepared.has_organs(tracer, "growing spares no organ")
+                if method.recipe.refinement and len(self.case.studies) == len(Tracer):
+                    self.prepared.has_organs(tracer, "FDG lesions are not refined")
+
+    @property
+    def inference(self) -> Inference:
+        """What the networks said; they are run when this is first asked for."""
+        if self._inference is None:
+            self._inference = run_members(self.prepared, self._members, self._settings)
+        return self._inference
+
+    @property
+    def logits(self) -> Mapping[str, Logits]:
+        """By member name."""
+        return self.inference.logits
+
+    def apply(self, method: Method) -> CropMasks:
+        """Masks that a method makes, on the crops of the spaces; its members must be those of the run's methods."""
+        return apply_recipe(method, self.prepared, self.logits)
+
+    def apply_with(self, method: Method, **changes: Any) -> CropMasks:
+        """As `apply`, with other settings of the recipe: other cutoffs, say."""
+        return self.apply(replace(method, recipe=replace(method.recipe, **changes)))
+
+    def on_pets(self, found: CropMasks) -> dict[Tracer, Volume]:
+        """Masks as 0/1, uint8, on the exact grids of the PETs' files; empty where nothing was found."""
+        with self.log.watch.stage("masks"):
+            return {tracer: self.prepared.on_pet(tracer, found.masks.get(tracer)) for tracer in self.case.tracers}
+
+    def probabilities(self, method: Method) -> dict[Tracer, Volume]:
+        """Probabilities of disease, float32, on the exact grids of the PETs' files; 0 below the threshold."""
+        crops = probabilities(method, self.prepared, self.logits)
+        return {t: self.prepared.on_pet(t, crops.get(t), np.float32) for t in self.case.tracers}
+
+    def report(self, method: Method, found: CropMasks) -> RunReport:
+        """Run report of what a method found."""
+        findings = {tracer: self._findings(tracer, found.masks.get(tracer)) for tracer in self.case.tracers}
+        refinement = None
+        if method.recipe.refinement:
+            model = load_classifier(method.recipe.refinement)
+            refinement = {"model": model.as_dict(), "removed_fdg_lesions": list(found.removed)}
+        used = Resources(self.inference.plan, self.inference.windows, self.log.watch.rounded())
+        return describe_run(
+            self.case, method.recipe.as_dict(), method.members, used, self.log.fallbacks, findings, refinement
+        )
+
+    def _findings(self, tracer: Tracer, mask: NDArray[np.bool_] | None) -> Findings:
+        threshold_suv = self.case.thresholds[tracer]
+        space = self.prepared.spaces.get(tracer)
+        if space is None or mask is None or not mask.any():
+            return Findings(threshold_suv)
+        suv = space.pet[tracer][mask]
+        around = Box.around_mask(mask) or Box.whole(space.geometry.shape_zyx)
+        _, components = components_of(mask[around.slices])
+        return Findings(
+            threshold_suv,
+            round(float(mask.sum()) * space.geometry.voxel_volume_ml, 3),
+            components,
+            round(float(suv.max()), 3),
+            round(float(suv.mean(dtype=np.float64)), 3),
+        )
+
+
+def _unique_members(methods: Sequence[Method]) -> list[Member]:
+    by_name: dict[str, Member] = {}
+    for member in (member for method in methods for member in method.members):
+        if by_name.setdefault(member.name, member) != member:
+            raise ConfigurationError("recipes", f"two members named {member.name}", "rename one of them")
+    return list(by_name.values())
+
+
+def _one_overlap(methods: Sequence[Method]) -> float:
+    overlaps = {method.recipe.window_overlap for method in methods}
+    if len(overlaps) != 1:
+        raise ConfigurationError("recipes", f"window overlaps {sorted(overlaps)}", "choose recipes of one overlap")
+    return overlaps.pop()
