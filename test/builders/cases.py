@@ -63,10 +63,10 @@ def organ_map(grid: Geometry, seed: int = 0) -> np.ndarray:
 
 def memory_case(blob_count: int = 6, **more: object) -> Case:
     """The case that `write_platform_case` writes, without CTs, in memory; organ maps on the PETs' grids."""
-    pets = [Volume(blobs(GRIDS[tracer], 10 + n, blob_count), GRIDS[tracer]) for n, tracer in enumerate(Tracer)]
-    organs = {tracer: Volume(organ_map(GRIDS[tracer], n), GRIDS[tracer]) for n, tracer in enumerate(Tracer)}
-    settings = {"thresholds": THRESHOLDS, "fdg_to_psma": TRANSFORM, "organs": organs} | more
-    return Case.from_images(*pets, **settings)  # type: ignore[arg-type]
+    pets = {t: Volume(blobs(GRIDS[t], 10 + n, blob_count), GRIDS[t]) for n, t in enumerate(Tracer)}
+    organs = {t: Volume(organ_map(GRIDS[t], n), GRIDS[t]) for n, t in enumerate(Tracer)}
+    settings = {f"{t}_pet": pets[t] for t in Tracer} | {"thresholds": THRESHOLDS, "fdg_to_psma": TRANSFORM}
+    return Case.from_images(**settings | {"organs": organs} | more)  # type: ignore[arg-type]
 
 
 def ct_values(grid: Geometry) -> np.ndarray:
