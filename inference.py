@@ -5,15 +5,17 @@ folders; DEEPPSMA_RECIPE and DEEPPSMA_DEVICE the defaults.
 """
 
 import os
-import sys
 from pathlib import Path
 
-from deeppsma.operation.job import Job, guarded, run_job
-from deeppsma.pipeline.recipe import DEFAULT_RECIPE
+from deeppsma.cli.exit_status import guarded, leave
 
 
 def main() -> None:
     """Segment the case in the input folder."""
+    # Imported under guard: signals and short memory during these seconds end in one line, too.
+    from deeppsma.operation.job import Job, run_job
+    from deeppsma.pipeline.recipe import DEFAULT_RECIPE
+
     model = Path(os.environ.get("DEEPPSMA_MODEL") or "/opt/ml/model")
     holds_model = model.is_dir() and any(model.iterdir())
     if os.environ.get("DEEPPSMA_MODEL"):
@@ -30,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    leave(guarded(main))

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeppsma._version import __version__
+from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights
 from deeppsma.cli.research import add_research
-from deeppsma.operation.job import Job, guarded, run_job
+from deeppsma.operation.job import Job, run_job
 from deeppsma.pipeline.recipe import DEFAULT_RECIPE
 
 _EPILOG = """\

@@ -26,6 +26,10 @@ class InputError(DeepPsmaError):
         self.remedy = remedy
         super().__init__(_one_line(f"{where}: {found}; {remedy}"))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """Travels from worker processes, which pickle what they raise."""
+        return type(self), (self.where, self.found, self.remedy)
+
 
 class OutputError(InputError):
     """The masks could not be written, or did not read back as written."""

@@ -21,7 +21,7 @@ from deeppsma.core.volume import Volume
 from deeppsma.evaluation.metrics import Scores, score
 from deeppsma.io.cohort import LabelledCase, load_labelled
 from deeppsma.io.image_files import ImageFile
-from deeppsma.io.result_folder import mask_path
+from deeppsma.io.result_folder import finished_mask
 from deeppsma.models.weights import NOTICE
 
 #: The challenge's figures, and whether more is better; of signed errors the size counts.
@@ -83,7 +83,7 @@ def score_result(result: Path, labelled: LabelledCase) -> dict[Tracer, Scores]:
     InputError
         If a mask is missing, or not on its PET's grid.
     """
-    files = {tracer: ImageFile(mask_path(result, tracer)) for tracer in Tracer}
+    files = {tracer: ImageFile(finished_mask(result, tracer)) for tracer in Tracer}
     for tracer, found in files.items():
         if not found.geometry.same_grid(labelled.truths[tracer].geometry):
             raise InputError(found.path, "not on the truth's grid", "give the result of this very case")
@@ -173,7 +173,7 @@ def agreement_picture(result: Path, labelled: LabelledCase) -> bytes:
     case = labelled.case
     return agreement(
         {tracer: case.study(tracer).read_pet() for tracer in Tracer},
-        {tracer: ImageFile(mask_path(result, tracer)).read() for tracer in Tracer},
+        {tracer: ImageFile(finished_mask(result, tracer)).read() for tracer in Tracer},
         {tracer: labelled.truths[tracer].read() for tracer in Tracer},
         case.thresholds,
         f"{kind_of_patient(labelled.folder)}{case.name}: agreed green, missed cyan, false magenta. {NOTICE}",

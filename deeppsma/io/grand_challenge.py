@@ -118,10 +118,8 @@ def _listed(listing: Path) -> list[tuple[Socket, str, Any]]:
         raise InputError(listing, f"a {type(entries).__name__} instead of a list", remedy)
     out: list[tuple[Socket, str, Any]] = []
     for entry in entries:
-        interface = entry.get("interface") if isinstance(entry, dict) else None
-        slug = interface.get("slug") if isinstance(interface, dict) else None
-        if not isinstance(interface, dict) or not isinstance(slug, str):
-            raise InputError(listing, "an entry without an interface and its slug", remedy)
+        interface = _interface(entry, listing, remedy)
+        slug = interface["slug"]
         if slug not in _BY_SLUG:
             raise InputError(
                 listing, f"unknown interface {slug!r}", f"this algorithm takes {', '.join(sorted(_BY_SLUG))}"
@@ -135,9 +133,24 @@ def _listed(listing: Path) -> list[tuple[Socket, str, Any]]:
     return out
 
 
+def _interface(entry: Any, listing: Path, remedy: str) -> dict[str, Any]:
+    """What an entry says of its socket: the platform has called it interface, and socket since 2026."""
+    given = [entry[key] for key in ("interface", "socket") if isinstance(entry, dict) and entry.get(key) is not None]
+    for each in given:
+        if not isinstance(each, dict) or not isinstance(each.get("slug"), str):
+            raise InputError(listing, "an entry without an interface and its slug", remedy)
+    if not given:
+        raise InputError(listing, "an entry without an interface and its slug", remedy)
+    first, *others = given
+    for other in others:
+        if any(other.get(key) != first.get(key) for key in ("slug", "relative_path")):
+            raise InputError(listing, f"an entry whose interface, {first['slug']!r}, and socket differ", remedy)
+    return dict(first)
+
+
 def _stays_inside(relative: str) -> bool:
     path = PurePosixPath(relative)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    return "\0" not in relative and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _locate(socket: Socket, place: Path, value: Any) -> Found:

@@ -11,19 +11,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma.core.errors import InputError
+from deeppsma.core.errors import InputError, OutputError
 from deeppsma.core.geometry import Geometry
+from deeppsma.core.memory import raise_if_short
 from deeppsma.core.volume import Volume
-from deeppsma.io.integrity import damage
+from deeppsma.io.headers import HeaderError, StoredImage
+from deeppsma.io.integrity import cut_short, damage, read_header
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
 #: Voxels of a scanner are some mm; beyond these limits the header's unit is another.
 SPACING_LIMITS_MM = (0.1, 30.0)
-_NIFTI_HEADER_BYTES = 352
 _COPY_AGAIN = "check that the file is whole, or copy it again"
-SUFFIXES = (".mha", ".tif", ".tiff", ".nii.gz", ".nii")
+_WRITE_AGAIN = "write the image again with a valid header"
+_READERS = {
+    ".mha": "MetaImageIO",
+    ".tif": "TIFFImageIO",
+    ".tiff": "TIFFImageIO",
+    ".nii.gz": "NiftiImageIO",
+    ".nii": "NiftiImageIO",
+}
+SUFFIXES = tuple(_READERS)
 
 
 def is_image(path: Path) -> bool:
@@ -56,11 +65,37 @@ class ImageFile:
         return self._header[0]
 
     @cached_property
-    def _header(self) -> tuple[Geometry, int, str | None]:
-        """Grid, bytes that the stored voxels end at, and what the header does not say of their position."""
+    def _header(self) -> tuple[Geometry, StoredImage]:
+        """Grid, and what the header says; ITK and our own parser must read it alike."""
+        stored = self._stored()
+        if len(stored.shape_xyz) != 3 or min(stored.shape_xyz) < 2:
+            found = f"a {len(stored.shape_xyz)}-D image of size {stored.shape_xyz} (x, y, z)"
+            raise InputError(self.path, found, "give one 3-D volume")
+        if stored.components != 1:
+            raise InputError(self.path, f"{stored.components} values per voxel", "give an image of one value per voxel")
+        geometry = self._geometry_of(stored)
+        low, high = SPACING_LIMITS_MM
+        if not all(low <= spacing <= high for spacing in geometry.spacing_zyx):
+            found = f"a spacing of {' x '.join(f'{s:.4g}' for s in geometry.spacing_zyx)} mm"
+            raise InputError(self.path, found, f"write it again in mm: {low:g} to {high:g} are taken")
+        return geometry, stored
+
+    def _stored(self) -> StoredImage:
+        check_name(self.path)
+        if not self.path.name.lower().endswith(SUFFIXES):
+            raise InputError(self.path, "no image by its name", f"give one of {', '.join(SUFFIXES)}")
+        try:
+            return read_header(self.path)
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                raise InputError(self.path, "this user may not read it", "give the user read access to it") from None
+            raise InputError(self.path, f"not a readable image ({error.strerror or error})", _COPY_AGAIN) from None
+        except HeaderError as error:
+            raise InputError(self.path, f"not a readable image: {error}", _WRITE_AGAIN) from None
+
+    def _geometry_of(self, stored: StoredImage) -> Geometry:
         import SimpleITK as sitk
 
-        check_name(self.path)
         reader = sitk.ImageFileReader()
         reader.SetImageIO(self._reader_name)
         reader.SetFileName(str(self.path))
@@ -68,29 +103,12 @@ class ImageFile:
             reader.ReadImageInformation()
         except RuntimeError as error:
             raise self._unreadable(error) from None
-        size = tuple(reader.GetSize())
-        if len(size) != 3 or min(size) < 2:
-            raise InputError(self.path, f"a {len(size)}-D image of size {size} (x, y, z)", "give one 3-D volume")
-        if reader.GetNumberOfComponents() != 1:
-            found = f"{reader.GetNumberOfComponents()} values per voxel"
-            raise InputError(self.path, found, "give an image of one value per voxel")
+        if found := stored.contradiction(reader):
+            raise InputError(self.path, f"its header can be read as {found}", _WRITE_AGAIN)
         try:
-            geometry = Geometry.from_sitk(reader)
+            return Geometry.from_sitk(reader)
         except ValueError as error:
-            raise InputError(self.path, str(error), "write the image again with a valid header") from None
-        low, high = SPACING_LIMITS_MM
-        if not all(low <= spacing <= high for spacing in geometry.spacing_zyx):
-            found = f"a spacing of {' x '.join(f'{s:.4g}' for s in geometry.spacing_zyx)} mm"
-            raise InputError(self.path, found, f"write it again in mm: {low:g} to {high:g} are taken")
-        unsaid = "TIFF holds no position; slices of 1 mm at 0 assumed" if self._is_tiff else None
-        if not reader.HasMetaDataKey("bitpix"):
-            component_bytes = sitk.Image(1, 1, reader.GetPixelID()).GetSizeOfPixelComponent()
-            return geometry, geometry.voxel_count * component_bytes, unsaid
-        # NIfTI may store other bytes than it reads as (rescaled values), and extensions before them.
-        voxel_bytes = geometry.voxel_count * int(reader.GetMetaData("bitpix")) // 8
-        if all(int(reader.GetMetaData(key)) == 0 for key in ("qform_code", "sform_code")):
-            unsaid = "the NIfTI header holds no position; upright axes at 0 assumed"
-        return geometry, max(_NIFTI_HEADER_BYTES, int(float(reader.GetMetaData("vox_offset")))) + voxel_bytes, unsaid
+            raise InputError(self.path, str(error), _WRITE_AGAIN) from None
 
     def read(self, dtype: type[np.float32] | None = None) -> Volume:
         """Read the voxels.
@@ -107,8 +125,8 @@ class ImageFile:
         """
         import SimpleITK as sitk
 
-        geometry, end_of_voxels, _ = self._header
-        if problem := damage(self.path, end_of_voxels):
+        geometry, _ = self._header
+        if problem := damage(self.path):
             raise InputError(self.path, f"not a readable image: {problem}", _COPY_AGAIN)
         kind = sitk.sitkFloat32 if dtype is np.float32 else sitk.sitkUnknown
         try:
@@ -123,18 +141,16 @@ class ImageFile:
     @property
     def unsaid_position(self) -> str | None:
         """What the file does not say of its position, and what is assumed; None where it says all."""
-        return self._header[2]
-
-    @property
-    def _is_tiff(self) -> bool:
-        return self.path.name.lower().endswith((".tif", ".tiff"))
+        return "; ".join(self._header[1].unsaid) or None
 
     @property
     def _reader_name(self) -> str:
-        """SimpleITK knows a format by its suffix in small letters only; "" lets it choose."""
-        return "MetaImageIO" if self.path.name.lower().endswith(".mha") else ""
+        """Which reader: SimpleITK would go by a suffix in small letters, or by what is in the file."""
+        name = self.path.name.lower()
+        return next(reader for suffix, reader in _READERS.items() if name.endswith(suffix))
 
     def _unreadable(self, error: RuntimeError) -> InputError:
+        raise_if_short(error)
         if self.path.exists() and not os.access(self.path, os.R_OK):
             return InputError(self.path, "this user may not read it", "give the user read access to the file")
         reason = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -162,14 +178,27 @@ def check_name(path: Path, error: type[InputError] = InputError) -> None:
 def write_image(volume: Volume, path: Path, compress: bool = True) -> None:
     """Write an image; the suffix decides the format.
 
+    The file is on the disk when this returns: ITK does not notice a disk that
+    is full before the last block is written.
+
     Raises
     ------
-    RuntimeError
-        SimpleITK's, if the file cannot be written.
+    OutputError
+        If the file cannot be written, or is not whole.
     """
     import SimpleITK as sitk
 
-    sitk.WriteImage(volume.to_sitk(), str(path), useCompression=compress)
+    try:
+        sitk.WriteImage(volume.to_sitk(), str(path), useCompression=compress)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        found = cut_short(path)
+    except (RuntimeError, OSError) as error:
+        raise_if_short(error)
+        found = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+    if found:
+        path.unlink(missing_ok=True)
+        raise OutputError(path, f"could not be written ({found})", "check the folder's free space and rights")
 
 
 def _own_view(image: sitk.Image) -> NDArray:

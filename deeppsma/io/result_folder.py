@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,15 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from deeppsma.core.errors import OutputError
+from deeppsma.core.errors import InputError, OutputError
+from deeppsma.core.interruption import state_outcome, undone_at_end, uninterrupted
+from deeppsma.core.memory import raise_if_short
 from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.io.image_files import ImageFile, check_name, is_image, write_image
+from deeppsma.io.publishing import (
+    STAGING_PREFIX,
+    clear_remains,
+    is_unfinished,
+    lock_problem,
+    locked,
+    publish,
+    remove_empty,
+)
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
-STAGING_PREFIX = ".deeppsma-partial-"
+_NOT_OURS = "move it away, or give another folder"
+_NOTHING_WRITTEN = "no result was written"
 
 
 def mask_path(out: Path, tracer: Tracer) -> Path:
@@ -29,37 +40,84 @@ def mask_path(out: Path, tracer: Tracer) -> Path:
     return out / "images" / f"{tracer}-pet-ttb" / f"{tracer}-pet-ttb.mha"
 
 
+def finished_mask(out: Path, tracer: Tracer) -> Path:
+    """`mask_path`, for those who read it.
+
+    Raises
+    ------
+    InputError
+        If it was left by a run that was killed while it published: its
+        companion may be missing, or of another run.
+    """
+    path = mask_path(out, tracer)
+    if is_unfinished(out, path):
+        raise InputError(path, "was left by a run that did not end", "segment the case again")
+    return path
+
+
 @contextmanager
 def output_folder(out: Path) -> Iterator[Path]:
     """A staging folder inside the output folder; gone when the block ends.
 
-    An earlier result in ``out`` is removed at once: if this run fails, no
-    mask of another run is left standing as its own.
+    The folder is locked for as long: another run waits for a short time, then
+    it is refused. What a killed run left is cleared. An earlier result of
+    ours is removed at once: if this run fails, no mask of another run is left
+    standing as its own. Files that are not ours are refused, not removed.
+
+    Parameters
+    ----------
+    out
+        The output folder; made if it is not there, and removed again if the
+        block leaves it empty.
 
     Raises
     ------
     OutputError
-        If ``out`` cannot be written to.
+        If ``out`` cannot be written to, holds what is not ours where a result
+        goes, or another run writes there.
     """
+    check_name(out, OutputError)
     made = not out.exists()
-    staging: Path | None = None
-    try:
-        check_name(out, OutputError)
+    staging: list[Path] = []
+
+    def undo() -> None:
+        for place in staging:
+            shutil.rmtree(place, ignore_errors=True)
+        with suppress(OSError):
+            if made and not any(out.iterdir()):
+                out.rmdir()
+
+    state_outcome(_NOTHING_WRITTEN)
+    with undone_at_end(undo):
         try:
-            out.mkdir(parents=True, exist_ok=True)
-            _refuse_other_files(out)
-            # A name of its own: runs into one folder must not clear each other's.
-            staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=out))
-            _remove_result(out)
-        except OSError as error:
-            remedy = "give a folder that this user may write to"
-            raise OutputError(out, f"cannot be written to ({error.strerror})", remedy) from None
-        yield staging
+            with _locked(out):
+                try:
+                    with uninterrupted():
+                        _prepare(out)
+                        staging.append(Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=out)))
+                except OSError as error:
+                    raise _cannot(out, error) from None
+                yield staging[0]
+                with uninterrupted():
+                    undo()
+        except BaseException:
+            with uninterrupted():
+                undo()
+            raise
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """`locked`, with its own refusals in one line, and nobody else's."""
+    lock = locked(out)
+    try:
+        lock.__enter__()
+    except OSError as error:
+        raise _cannot(out, error) from None
+    try:
+        yield
     finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-        if made and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+        lock.__exit__(None, None, None)
 
 
 def write_result(
@@ -74,7 +132,7 @@ def write_result(
     masks
         0/1, uint8, on the grid of each tracer's PET.
     report
-        The run report.
+        The run report; told if the folder could not be locked.
     picture
         A PNG to put beside it.
 
@@ -94,33 +152,29 @@ def write_result(
             path.parent.mkdir(parents=True)
             write_image(mask, path)
             _check(path, mask)
+        if problem := lock_problem(out):
+            note = f"the output folder cannot be locked ({problem}); no other run may write there"
+            report = {**report, "fallbacks": [*report.get("fallbacks", []), note]}
         write_json(staging / REPORT_NAME, report)
         if picture is not None:
             (staging / PICTURE_NAME).write_bytes(picture)
-        return _publish(staging, out)
-    except BaseException as error:
-        # Whatever ends the run here, a time limit's signal too: one mask without the other must not stay.
-        with suppress(OSError):
-            _remove_result(out)
-        if not isinstance(error, OSError | RuntimeError):
-            raise
+        with uninterrupted():
+            written = publish(staging, out, REPORT_NAME)
+            state_outcome(f"the result had been written before, to {out}")
+    except (OSError, RuntimeError) as error:
+        raise_if_short(error)
         reason = str(error).splitlines()[-1] if str(error) else type(error).__name__
         remedy = "check the folder's free space and rights"
         raise OutputError(out, f"the result could not be written ({reason})", remedy) from None
-
-
-def _publish(staging: Path, out: Path) -> list[Path]:
-    written = []
-    for source in sorted(path for path in staging.rglob("*") if path.is_file()):
-        target = out / source.relative_to(staging)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)
-        written.append(target)
     return written
 
 
 def _check(path: Path, mask: Volume) -> None:
-    again = ImageFile(path).read()
+    try:
+        again = ImageFile(path).read()
+    except InputError as error:
+        remedy = "check the folder's free space and rights"
+        raise OutputError(path, f"does not read back ({error.found})", remedy) from None
     if again.geometry != mask.geometry and not again.geometry.same_grid(mask.geometry):
         found = f"reads back on {again.geometry.describe()}, not {mask.geometry.describe()}"
         raise OutputError(path, found, "report this as a bug")
@@ -128,31 +182,48 @@ def _check(path: Path, mask: Volume) -> None:
         raise OutputError(path, "does not read back as it was written", "check the disk")
 
 
-def _refuse_other_files(out: Path) -> None:
-    """Refuse what would be overwritten or counted as ours, and is not."""
-    remedy = "move it away, or give another folder"
+def _cannot(out: Path, error: OSError) -> OutputError:
+    raise_if_short(error)
+    return OutputError(out, f"cannot be written to ({error.strerror})", "give a folder that this user may write to")
+
+
+def _prepare(out: Path) -> None:
+    """Clear what killed runs left, refuse what is not ours, remove an earlier result."""
+    for place in (out / "images", *(mask_path(out, tracer).parent for tracer in Tracer)):
+        if place.is_symlink():
+            raise OutputError(place, "is a link to another folder", "give a folder of its own, without links in it")
+        if place.exists() and not place.is_dir():
+            raise OutputError(place, "is a file, where a folder must be", _NOT_OURS)
+    clear_remains(out)
+    ours = _holds_our_report(out)
     for tracer in Tracer:
-        folder, own = mask_path(out, tracer).parent, mask_path(out, tracer).name
-        others = [p.name for p in folder.iterdir() if is_image(p) and p.name != own] if folder.is_dir() else []
+        own = mask_path(out, tracer)
+        there = [path for path in own.parent.iterdir() if is_image(path)] if own.parent.is_dir() else []
+        others = [path.name for path in there if path != own or not ours]
         if others:
-            raise OutputError(folder, f"holds {min(others)}, which no run of deeppsma wrote", remedy)
-    report = out / REPORT_NAME
-    ours = False
-    if report.exists():
-        try:
-            ours = json.loads(report.read_text(encoding="utf-8"))["versions"]["deeppsma"] != ""
-        except (OSError, ValueError, LookupError, TypeError):
-            raise OutputError(report, "is no run report of deeppsma", remedy) from None
+            raise OutputError(own.parent, f"holds {min(others)}, which no run of deeppsma wrote", _NOT_OURS)
     if (out / PICTURE_NAME).exists() and not ours:
-        raise OutputError(out / PICTURE_NAME, "was written by no run of deeppsma", remedy)
+        raise OutputError(out / PICTURE_NAME, "was written by no run of deeppsma", _NOT_OURS)
+    if ours:
+        _remove_result(out)
+
+
+def _holds_our_report(out: Path) -> bool:
+    report = out / REPORT_NAME
+    if not report.exists() and not report.is_symlink():
+        return False
+    try:
+        if json.loads(report.read_text(encoding="utf-8"))["versions"]["deeppsma"]:
+            return True
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        pass
+    raise OutputError(report, "is no run report of deeppsma", _NOT_OURS)
 
 
 def _remove_result(out: Path) -> None:
+    """The report goes last: without it, masks are nobody's."""
     for tracer in Tracer:
-        folder = mask_path(out, tracer).parent
         mask_path(out, tracer).unlink(missing_ok=True)
-        for place in (folder, folder.parent):
-            if place.is_dir() and not place.is_symlink() and not any(place.iterdir()):
-                place.rmdir()
-    for name in (REPORT_NAME, PICTURE_NAME):
+        remove_empty(mask_path(out, tracer).parent, out)
+    for name in (PICTURE_NAME, REPORT_NAME):
         (out / name).unlink(missing_ok=True)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from deeppsma.core.errors import DeepPsmaError
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.io.case import Case
 from deeppsma.io.layouts import load_case
@@ -20,17 +15,6 @@ from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import NOTICE
 from deeppsma.pipeline.recipe import DEFAULT_RECIPE, load_recipe
 from deeppsma.pipeline.segment import Segmentation, segment
-
-#: What a shell reports for a process that ran out of memory, was told to end, or wrote to a reader who had left.
-EXIT_OUT_OF_MEMORY = 137
-EXIT_TERMINATED = 143
-EXIT_PIPE = 141
-#: A file or folder that the operating system refuses.
-EXIT_FILES = 6
-
-
-class _Terminated(BaseException):
-    """SIGTERM or SIGHUP came; passes every ``except Exception`` on its way out, cleaning up."""
 
 
 @dataclass(frozen=True)
@@ -79,45 +63,6 @@ def run_job(job: Job, show_progress: bool = False) -> list[Path]:
             print(f"note: {line}", file=sys.stderr)
         picture = _picture(job.case, case, result) if job.picture else None
         return write_result(staging, job.out, result.masks, result.report.as_dict(), picture)
-
-
-def guarded(work: Callable[[], None]) -> int:
-    """Run ``work``; turn what goes wrong into one last line on stderr and an exit status."""
-
-    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise _Terminated
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, terminate)
-    try:
-        return _piped(work)
-    except DeepPsmaError as error:
-        return _fail(str(error), error.exit_code)
-    except MemoryError as error:
-        return _fail(f"out of memory ({error}); give the process more memory", EXIT_OUT_OF_MEMORY)
-    except _Terminated:
-        return _fail("terminated from outside (a time limit?); no result was written", EXIT_TERMINATED)
-    except KeyboardInterrupt:
-        return _fail("interrupted; no result was written", 130)
-    except OSError as error:
-        where = error.filename or "a file"
-        return _fail(f"{where}: {error.strerror or error}; check the path, and that this user may use it", EXIT_FILES)
-
-
-def _piped(work: Callable[[], None]) -> int:
-    try:
-        work()
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has seen enough ('| head')
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PIPE
-    return 0
-
-
-def _fail(line: str, status: int) -> int:
-    sys.stdout.flush()
-    print(f"deeppsma: error: {line}", file=sys.stderr, flush=True)
-    return status
 
 
 def _bar(total: int) -> Callable[[], None]:

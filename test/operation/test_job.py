@@ -14,17 +14,16 @@ from pathlib import Path
 import pytest
 
 from deeppsma.cli.commands import main
-from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.result_folder import mask_path
-from deeppsma.operation.job import Job, guarded, run_job
+from deeppsma.operation.job import Job, run_job
 
 
 @pytest.fixture(autouse=True)
 def keep_signals():
     """`guarded` takes over the process's signals; the test runner wants them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -133,28 +132,6 @@ def test_a_missing_case_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.strip().endswith("give a platform input folder or a train_XXXX folder")
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "text"),
-    [
-        (InputError("a", "b", "c"), 2, "a: b; c"),
-        (MemoryError("1 GB"), 137, "out of memory (1 GB)"),
-        (KeyboardInterrupt(), 130, "interrupted"),
-        (PermissionError(13, "Permission denied", "/input/PSMA"), 6, "/input/PSMA: Permission denied; check the path"),
-    ],
-)
-def test_what_goes_wrong_becomes_a_last_line_and_a_status(error, status, text, capsys):
-    def work() -> None:
-        raise error
-
-    assert guarded(work) == status
-    assert text in capsys.readouterr().err
-
-
-def test_a_bug_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        guarded(lambda: 1 / 0)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminated_run_leaves_nothing(platform_case, tmp_path, tiny_weights, number):
     """The platform ends a job with SIGTERM: nothing half-written may stay."""
@@ -188,12 +165,3 @@ def test_masks_from_python_as_the_readme_says(platform_case, tiny_weights):
     mask = result.masks[Tracer.PSMA]
     assert mask.to_sitk().GetSize() == mask.voxels.shape[::-1]
     assert ImageFile(next((platform_case / "images/psma-pet-ga-68").iterdir())).geometry.same_grid(mask.geometry)
-
-
-def test_a_reader_who_has_seen_enough_is_no_error():
-    command = [sys.executable, "-m", "deeppsma", "recipes"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.close()  # before a line is written
-        said = process.stderr.read()
-    assert process.returncode == 141
-    assert not said

@@ -1,0 +1,102 @@
+"""Short memory: what libraries say when they get none."""
+
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Iterator
+
+#: What numpy, SimpleITK and scipy take before anything is read, with room for their threads.
+LEAST_BYTES = 600_000_000
+#: As torch, oneDNN, CUDA, ITK, the C++ library, the dynamic loader, Python's threads and numpy say it.
+_SIGNS = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "alloc_failed",
+    "could not create a primitive",
+    "could not execute a primitive",
+    "bad_alloc",
+    "bad allocation",
+    "failed to allocate memory",
+    "unable to allocate",
+    "can't start new thread",
+    "cannot enable executable stack",  # how the loader puts it where mprotect gets no memory
+)
+
+
+def short_of_memory(error: BaseException) -> str | None:
+    """What an error says of short memory; None if it has another cause.
+
+    Parameters
+    ----------
+    error
+        Its causes are looked at, too: libraries wrap what happened.
+
+    Returns
+    -------
+    str or None
+        One line; may be empty.
+    """
+    for each in _chain(error):
+        text = str(each)
+        if isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno == errno.ENOMEM):
+            return _line(text)
+        if isinstance(each, RuntimeError | ImportError | OSError) and any(sign in text.lower() for sign in _SIGNS):
+            return _line(text)
+    return None
+
+
+def require_memory(needed_bytes: int = LEAST_BYTES) -> None:
+    """Refuse to start where so little memory may be used that libraries end or hang on their own.
+
+    OpenBLAS ends the process with a status of its own where its first threads
+    get no memory, or waits for them for ever.
+
+    Parameters
+    ----------
+    needed_bytes
+        Of address space.
+
+    Raises
+    ------
+    MemoryError
+        If this process's limit (``ulimit -v``) lies below.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < needed_bytes:
+        found = f"this process may use {limit / 1e6:.0f} MB of address space"
+        raise MemoryError(f"{found}, and its libraries alone need {needed_bytes / 1e6:.0f}")
+
+
+def raise_if_short(error: BaseException) -> None:
+    """Raise MemoryError if that is what an error means; else nothing.
+
+    For places that blame a file for whatever a library says: short memory is
+    no fault of the file.
+
+    Raises
+    ------
+    MemoryError
+        With what was said.
+    """
+    said = short_of_memory(error)
+    if said is not None:
+        raise MemoryError(said) from None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        seen.append(following)
+        yield following
+        following = following.__cause__ or following.__context__
+
+
+def _line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = (line for line in lines if any(sign in line.lower() for sign in _SIGNS))
+    return next(telling, lines[0] if lines else "")[:200]

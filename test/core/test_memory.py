@@ -1,0 +1,70 @@
+import errno
+import resource
+
+import numpy as np
+import pytest
+
+from deeppsma.core.memory import raise_if_short, require_memory, short_of_memory
+
+
+def numpys_own():
+    try:
+        np.empty(1 << 60, np.uint8)
+    except MemoryError as error:
+        return error
+    raise AssertionError
+
+
+def wrapped():
+    error = ValueError("a lazy import failed")
+    error.__cause__ = ImportError("libtorch_cpu.so: failed to map segment from shared object")
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        numpys_own(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libmkl.so: failed to map segment from shared object"),
+        wrapped(),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 64 bytes."),
+        RuntimeError("Exception thrown in SimpleITK ReadImage:\nstd::bad_alloc"),
+        RuntimeError("itk::ERROR: ImportImageContainer(0x1): Failed to allocate memory for image."),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_short_memory_is_known_by_what_libraries_say(error):
+    assert short_of_memory(error) is not None
+    with pytest.raises(MemoryError):
+        raise_if_short(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), OSError(28, "No space left"), ImportError("no x")])
+def test_other_causes_are_not(error):
+    assert short_of_memory(error) is None
+    raise_if_short(error)
+
+
+def test_the_telling_line_is_shown():
+    said = short_of_memory(RuntimeError("Exception thrown\nstd::bad_alloc\nat line 9"))
+    assert said == "std::bad_alloc"
+
+
+def test_errors_that_cause_each_other_end():
+    error = RuntimeError("a")
+    error.__cause__ = ValueError("b")
+    error.__cause__.__cause__ = error
+    assert short_of_memory(error) is None
+
+
+def test_too_little_to_start_with_is_refused(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (500_000_000, -1))
+    with pytest.raises(MemoryError, match="may use 500 MB"):
+        require_memory()
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (700_000_000, -1))
+    require_memory()
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, -1))
+    require_memory()
