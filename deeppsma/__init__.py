@@ -11,6 +11,7 @@ of `Method`s (a `Recipe` with the networks that fill it).
 Not for clinical use.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from deeppsma.pipeline.run_report import RunReport as RunReport
     from deeppsma.pipeline.segment import Segmentation as Segmentation
     from deeppsma.pipeline.segment import segment as segment
+
+# A library is silent until somebody listens.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 #: What a researcher needs, and where it lives. Loaded when first asked for: the command line starts without it.
 _EXPORTS = {

@@ -61,11 +61,28 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_device(command)
     add_weights(command)
     command.add_argument("--picture", action="store_true", help="also write overview.png: projections with the masks")
+    command.add_argument(
+        "--probabilities",
+        nargs="?",
+        const=".nii.gz",
+        default="",
+        choices=(".nii.gz", ".mha"),
+        help="also write OUT/{psma,fdg}-probability.nii.gz (or .mha): the networks' probability of disease, voxel by "
+        "voxel, 0 below the threshold; not calibrated on real scans",
+    )
     command.set_defaults(run=_segment)
 
 
 def _segment(options: argparse.Namespace) -> None:
-    job = Job(options.case, options.out, options.recipe, options.device, options.weights, options.picture)
+    job = Job(
+        options.case,
+        options.out,
+        options.recipe,
+        options.device,
+        options.weights,
+        options.picture,
+        options.probabilities,
+    )
     for path in run_job(job, show_progress=sys.stderr.isatty()):
         print(path)
     report = json.loads((options.out / "run_report.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ during these imports ends in one line, too.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -44,6 +45,7 @@ def guarded(work: Callable[[], None]) -> int:
     """
     end_in_one_line()
     prepare_threads()
+    tell_notes()
     for stream in (sys.stdout, sys.stderr):  # names of files are shown somehow, whatever the terminal can write
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -63,6 +65,19 @@ def guarded(work: Callable[[], None]) -> int:
             raise
         where, found = error.filename or "a file", error.strerror or str(error)
         return _fail(f"deeppsma: error: {where}: {found}; check the path, and that this user may use it", EXIT_FILES)
+
+
+class _OnStderr(logging.Handler):
+    """Shows a record on what stderr is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"note: {record.getMessage()}", file=sys.stderr, flush=True)
+
+
+def tell_notes() -> None:
+    """Show what the library logs on stderr: ``note: ...``, a line each."""
+    logger = logging.getLogger("deeppsma")
+    logger.handlers = [_OnStderr()]
 
 
 def leave(status: int) -> NoReturn:

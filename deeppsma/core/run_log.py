@@ -21,13 +21,16 @@ class RunLog:
     fallbacks
         Everything that did not go as planned, a line each, in order; use
         `note` to add one.
+    case
+        Whose run it is; named where lines are logged.
     """
 
     watch: Stopwatch = field(default_factory=Stopwatch)
     fallbacks: list[str] = field(default_factory=list)
+    case: str = ""
 
     def note(self, line: str) -> None:
         """Add a fallback, once, and tell whoever listens to the logger ``deeppsma``."""
         if line not in self.fallbacks:
             self.fallbacks.append(line)
-            _LOGGER.warning("%s", line)
+            _LOGGER.warning("%s%s", f"{self.case}: " if self.case else "", line)

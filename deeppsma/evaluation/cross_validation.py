@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -199,8 +198,6 @@ def _scores(request: CrossvalRequest, place: Path, held_out: Sequence[Path]) -> 
         fallbacks |= {f"{folder.name}: {line}" for line in found.report.fallbacks}
         for tracer, of_case in score_masks(found.masks, read_references(labelled)).items():
             scores[tracer].append(of_case)
-    for line in sorted(fallbacks):
-        print(f"note: {line}", file=sys.stderr)
     content = {
         "of": of,
         "patients": kind_of_cohort(held_out),

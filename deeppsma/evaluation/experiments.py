@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from deeppsma.pipeline.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
 from deeppsma.reporting.pictures import kind_of_cohort
 from deeppsma.training.samples import fingerprint
 
+_LOGGER = logging.getLogger(__name__)
 REPORT_NAME, CSV_NAME, FROC_NAME, SCORES_FOLDER = "experiments.md", "experiments.csv", "froc.png", "scores"
 #: A row per lesion that refinement took away; written where a recipe refines.
 REMOVALS_NAME = "removals.csv"
@@ -69,7 +70,7 @@ def run_experiments(request: ExperimentsRequest) -> str:
     try:
         draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
     except ImportError:
-        print("note: no picture of the FROC: matplotlib is not installed", file=sys.stderr)
+        _LOGGER.warning("no picture of the FROC: matplotlib is not installed")
     fallbacks = [
         f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
     ]

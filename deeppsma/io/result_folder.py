@@ -31,6 +31,8 @@ from deeppsma.io.publishing import (
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
+#: In which probabilities may be written.
+PROBABILITY_SUFFIXES = (".nii.gz", ".mha")
 _NOT_OURS = "move it away, or give another folder"
 _NOTHING_WRITTEN = "no result was written"
 
@@ -38,6 +40,26 @@ _NOTHING_WRITTEN = "no result was written"
 def mask_path(out: Path, tracer: Tracer) -> Path:
     """Where a tracer's mask goes: the platform's output sockets."""
     return out / "images" / f"{tracer}-pet-ttb" / f"{tracer}-pet-ttb.mha"
+
+
+def probability_name(tracer: Tracer, suffix: str) -> str:
+    """File of a tracer's probabilities, beside ``images``: the platform takes masks alone there."""
+    return f"{tracer}-probability{suffix}"
+
+
+def write_beside(volume: Volume, path: Path) -> None:
+    """Write an image into a staging folder, to be published with the masks.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        write_image(volume, path)
+    except RuntimeError as error:
+        raise_if_short(error)
+        raise OutputError(path, "cannot be written", "check the folder's free space and rights") from None
 
 
 def finished_mask(out: Path, tracer: Tracer) -> Path:
@@ -225,5 +247,6 @@ def _remove_result(out: Path) -> None:
     for tracer in Tracer:
         mask_path(out, tracer).unlink(missing_ok=True)
         remove_empty(mask_path(out, tracer).parent, out)
-    for name in (PICTURE_NAME, REPORT_NAME):
+    probabilities = [probability_name(tracer, suffix) for tracer in Tracer for suffix in PROBABILITY_SUFFIXES]
+    for name in (*probabilities, PICTURE_NAME, REPORT_NAME):
         (out / name).unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,13 @@ from pathlib import Path
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.io.case import Case
 from deeppsma.io.layouts import load_case
-from deeppsma.io.result_folder import output_folder, write_result
+from deeppsma.io.result_folder import (
+    PROBABILITY_SUFFIXES,
+    output_folder,
+    probability_name,
+    write_beside,
+    write_result,
+)
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import NOTICE
 from deeppsma.pipeline.recipe import DEFAULT_RECIPE, load_recipe
@@ -33,6 +38,9 @@ class Job:
         Folder with members that come before the shipped ones, or None.
     picture
         Also write the projections.
+    probabilities
+        Also write the probability of disease at every voxel, beside the
+        masks; ".nii.gz" or ".mha", or empty.
     """
 
     case: Path
@@ -41,6 +49,11 @@ class Job:
     device: str = "auto"
     weights: Path | None = None
     picture: bool = False
+    probabilities: str = ""
+
+    def __post_init__(self) -> None:
+        if self.probabilities not in ("", *PROBABILITY_SUFFIXES):
+            raise ValueError(f"probabilities are written as {' or '.join(PROBABILITY_SUFFIXES)}")
 
 
 def run_job(job: Job, show_progress: bool = False) -> list[Path]:
@@ -58,10 +71,11 @@ def run_job(job: Job, show_progress: bool = False) -> list[Path]:
             case = load_case(job.case)
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
-        result = segment(case, recipe, store, job.device, _bar if show_progress else None, watch)
-        for line in result.report.fallbacks:
-            print(f"note: {line}", file=sys.stderr)
+        progress = _bar if show_progress else None
+        result = segment(case, recipe, store, job.device, progress, watch, bool(job.probabilities))
         picture = _picture(job.case, case, result) if job.picture else None
+        for tracer, volume in result.probabilities.items():
+            write_beside(volume, staging / probability_name(tracer, job.probabilities))
         return write_result(staging, job.out, result.masks, result.report.as_dict(), picture)
 
 

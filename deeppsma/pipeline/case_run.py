@@ -71,7 +71,7 @@ class CaseRun:
         log: RunLog | None = None,
     ) -> None:
         self.case, self.methods = case, tuple(methods)
-        self.log = log or RunLog()
+        self.log = log or RunLog(case=case.name)
         self._members = _unique_members(methods)
         self._settings = InferenceSettings(
             any(method.recipe.both_spaces for method in methods), _one_overlap(methods), device, progress

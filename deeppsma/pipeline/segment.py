@@ -103,9 +103,10 @@ def segment(
     DeepPsmaError
         One line that names the cause and the remedy.
     """
-    log = RunLog(watch or Stopwatch())
-    with log.watch.stage("read headers"):
+    watch = watch or Stopwatch()
+    with watch.stage("read headers"):
         case = case if isinstance(case, Case) else load_case(case)
+    log = RunLog(watch, case=case.name)
     with log.watch.stage("read weights"):
         store = _store(weights)
         method = Method.choose(load_recipe(recipe) if isinstance(recipe, str) else recipe, store)

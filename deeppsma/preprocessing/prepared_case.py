@@ -69,7 +69,7 @@ class PreparedCase:
 
     def __init__(self, case: Case, log: RunLog | None = None, keep_pets: bool = False) -> None:
         self.case = case
-        self.log = log or RunLog()
+        self.log = log or RunLog(case=case.name)
         self._organs: dict[Tracer, Volume | None] = {}
         self._cts: dict[Tracer, Volume | None] = {}
         self._channels: dict[tuple[Tracer, str, IndexZyx], Channel] = {}

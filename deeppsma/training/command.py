@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train, training_precision
 from deeppsma.training.processes import Processes, joined, take_gpu
 from deeppsma.training.samples import TRUTH, cached_samples, case_folders, notes_on
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,14 @@ def run_training(request: TrainRequest) -> Member:
         if processes.first:
             _check_place(request)
             if fallback:
-                print(f"note: {fallback}", file=sys.stderr)
+                _LOGGER.warning("%s", fallback)
         start = starting_member(request.start)
         network, config = chosen_settings(request)
         folders, held_out = _of_fold(request, case_folders(request.data))
         watched = folders if processes.first else []  # one process tells, so one reads the headers
         notes = [f"{folder.name}: {line}" for folder in watched for line in notes_on(load_case(folder), network)]
         for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+            _LOGGER.warning("%s", note)
         samples, unseen = _samples(request, network, folders, held_out, processes)
         run = TrainingRun(
             samples, network, config, request.out, request.seed, plan.device, start=start, held_out=unseen
@@ -194,6 +196,6 @@ def _pictured(out: Path) -> list[str]:
         draw_curves(out)
     except ImportError:
         note = "no picture of the curves: matplotlib is not installed"
-        print(f"note: {note}", file=sys.stderr)
+        _LOGGER.warning("%s", note)
         return [note]
     return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -239,8 +238,6 @@ def _findings(
             if labelled.case.study(tracer).organs is None:
                 raise InputError(folder, f"no {tracer.upper()} organ map", "give cases with both maps")
         result = segment(labelled.case, recipe, store, request.device)
-        for line in result.report.fallbacks:
-            print(f"note: {folder.name}: {line}", file=sys.stderr)
         scene = _scene(labelled, result.masks)
         truth = labelled.truths[Tracer.FDG].read().voxels > 0
         for each in candidates:
