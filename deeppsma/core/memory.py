@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 #: What numpy, SimpleITK and scipy take before anything is read, with room for their threads.
 LEAST_BYTES = 600_000_000
+#: What numpy, SimpleITK and scipy take before anything is read, with room for their threads.
+LEAST_BYTES = 600_000_000
 #: As torch, oneDNN, CUDA, ITK, the C++ library, the dynamic loader, Python's threads and numpy say it.
 _SIGNS = (
     "failed to map segment",

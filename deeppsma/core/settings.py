@@ -39,7 +39,7 @@ def read_toml(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
         raise ConfigurationError(kind, f"no {name!r} there", f"choose one of {', '.join(names(kind))}")
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(path, f"not readable as TOML ({error})", "mend the file") from None
 
 

@@ -15,12 +15,13 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.settings import from_plain, read_toml
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.channel_kinds import CHANNEL_KINDS, ChannelKind, tracer_and_kind
-from deeppsma.models.unet_config import UNetConfig, total_stride
+from deeppsma.models.unet_config import FEATURES_MAX, STAGES_MAX, STRIDE_MAX, WINDOW_MAX, UNetConfig, total_stride
 
 if TYPE_CHECKING:
     pass
 
 ARCHITECTURES = ("dynunet", "plain", "resenc")
+EMBEDDING_MAX = 256
 #: Heads beside the last one that are trained (CDS: three in all).
 DEEP_SUPERVISION_HEADS = 2
 
@@ -83,18 +84,31 @@ class NetworkConfig:
         numbers = [*self.filters, *self.patch_zyx, *(step for level in self.strides for step in level)]
         if any(not isinstance(n, int) or n < 1 for n in numbers):
             raise ValueError("filters, strides and patch must be whole numbers above 0")
+        self._check_limits()
         if len(self.patch_zyx) != 3 or any(len(level) != 3 for level in self.strides):
             raise ValueError("patch and strides need three numbers, z, y, x")
         if tuple(self.strides[0]) != (1, 1, 1):
             raise ValueError(f"the first level keeps its resolution: strides 1, 1, 1, not {self.strides[0]}")
-        if not 0 <= self.working_spacing_mm < 100 or self.organ_embedding < 0:
-            raise ValueError("working spacing must be 0 to 100 mm, and the organ embedding not negative")
+        whole = isinstance(self.organ_embedding, int)
+        if not 0 <= self.working_spacing_mm < 100 or not whole or not 0 <= self.organ_embedding <= EMBEDDING_MAX:
+            raise ValueError(
+                f"working spacing must be 0 to 100 mm, and the organ embedding a whole number to {EMBEDDING_MAX}"
+            )
         if self.architecture != "dynunet":
             if self.organ_embedding:
                 raise ValueError("only dynunet embeds organ labels")
             self.unet_shape()
         if not self.accepts(self.patch_zyx):
             raise ValueError(f"patch {self.patch_zyx} is no multiple of the network's {self.stride_zyx}, or just that")
+
+    def _check_limits(self) -> None:
+        if (
+            len(self.filters) > STAGES_MAX
+            or max(self.filters) > FEATURES_MAX
+            or max(self.patch_zyx) > WINDOW_MAX
+            or max(step for level in self.strides for step in level) > STRIDE_MAX
+        ):
+            raise ValueError("levels, filters, strides or patch beyond any network's")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> NetworkConfig:

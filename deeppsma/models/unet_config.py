@@ -10,6 +10,8 @@ from deeppsma.core.box import IndexZyx
 from deeppsma.core.settings import from_plain
 
 KINDS = ("PlainConvUNet", "ResidualEncoderUNet")
+#: Beyond what any network has, and small enough that a spoilt number takes no memory.
+STAGES_MAX, FEATURES_MAX, BLOCKS_MAX, KERNEL_MAX, STRIDE_MAX, WINDOW_MAX = 16, 4096, 100, 31, 16, 4096
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,14 @@ class UNetConfig:
         numbers = [self.channels, self.class_count, *self.features, *self.blocks, *self.decoder_convs]
         if any(not isinstance(n, int) or n < 1 for n in (*numbers, *(n for each in triples for n in each))):
             raise ValueError("channels, classes, features, kernels, strides and blocks must be whole numbers above 0")
+        if (
+            stages > STAGES_MAX
+            or max(self.channels, self.class_count, *self.features) > FEATURES_MAX
+            or max(*self.blocks, *self.decoder_convs) > BLOCKS_MAX
+            or max(n for each in self.kernels for n in each) > KERNEL_MAX
+            or max(n for each in self.strides for n in each) > STRIDE_MAX
+        ):
+            raise ValueError("stages, channels, classes, features, kernels, strides or blocks beyond any network's")
         if any(n % 2 == 0 for each in self.kernels for n in each):
             raise ValueError("kernels must be odd")
         if any(not isinstance(x, int | float) or not 0 <= x < 1 for x in (self.norm_eps, self.negative_slope)):

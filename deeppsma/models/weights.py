@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.core.errors import WeightsError
+from deeppsma.core.memory import raise_if_short
 from deeppsma.core.settings import read_json, write_json
 from deeppsma.models.build import build_network
 from deeppsma.models.config import NetworkConfig
 from deeppsma.models.nnunet.config import ModelConfig
+from deeppsma.models.tensors import parameters_of, unfit
 
 if TYPE_CHECKING:
     import torch
@@ -73,13 +75,11 @@ class Member:
 
         state, path = self._read_state()
         remedy = "copy the member's folder again, or train it again"
+        # Held against the architecture before memory is taken for it.
+        if found := unfit(state, parameters_of(lambda: _build(self.network))):
+            raise WeightsError(path, found, remedy)
         network = _build(self.network)
         expected = _parameters(network)
-        wrong = sorted(set(expected) ^ set(state)) or [k for k, v in state.items() if v.shape != expected[k].shape]
-        if wrong:
-            raise WeightsError(path, f"not weights of this network (first difference: {wrong[0]})", remedy)
-        if any(not torch.isfinite(tensor).all() for tensor in state.values()):
-            raise WeightsError(path, "NaN or infinite weights", remedy)
         with torch.no_grad():
             for key, tensor in state.items():
                 expected[key].copy_(tensor)
@@ -101,7 +101,8 @@ class Member:
             raise WeightsError(path, f"SHA-256 {found[:12]}..., the manifest says {self.sha256[:12]}...", remedy)
         try:
             return load(content), path
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise_if_short(error)
             raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
 
 
@@ -129,13 +130,13 @@ def read_member(folder: Path) -> Member:
     path = folder / MANIFEST_NAME
     remedy = "copy the member's folder again"
     content = read_json(path, remedy, WeightsError)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content["format"] is True:
         raise WeightsError(path, f"not a manifest of format {FORMAT}", remedy)
     try:
         imported = "nnunet" in content
         config = ModelConfig.from_dict(content["nnunet"]) if imported else NetworkConfig.from_dict(content["network"])
         sha256, training = str(content["sha256"]), dict(content["training"])
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise WeightsError(path, f"not a valid manifest ({error})", remedy) from None
     return Member(folder.name, folder, config, sha256, training)
 

@@ -2,8 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from deeppsma.core.errors import InputError
-from deeppsma.core.settings import from_plain, read_json, write_json
+from deeppsma.core.errors import ConfigurationError, InputError
+from deeppsma.core.settings import from_plain, read_json, read_toml, write_json
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -49,3 +49,9 @@ def test_lists_become_tuples_all_the_way_down():
 def test_what_is_no_such_thing_is_refused(content, match):
     with pytest.raises(ValueError, match=match):
         from_plain(Thing, content)
+
+
+def test_toml_without_bottom_is_one_line(tmp_path):
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    with pytest.raises(ConfigurationError, match="not readable as TOML"):
+        read_toml("recipes", str(tmp_path / "deep.toml"))

@@ -91,3 +91,22 @@ def test_shipped_weights_load_say_what_they_have_seen_and_stay_small():
         total += (member.folder / "weights.safetensors").stat().st_size
     assert total < 30e6
     assert resources_folder().is_dir()
+
+
+@pytest.mark.parametrize("manifest", [{"format": True}, {"format": 1, "network": {}}, {"format": 1, "nnunet": []}, []])
+def test_a_manifest_of_other_things_is_refused(tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="manifest"):
+        read_member(tmp_path)
+
+
+def test_float8_weights_are_refused(tmp_path):
+    write_tiny_member(tmp_path / "m")
+    path = tmp_path / "m/weights.safetensors"
+    state = {key: value.to(torch.float8_e4m3fn) for key, value in load_file(path).items()}
+    save_file(state, path)
+    manifest = json.loads((tmp_path / "m/manifest.json").read_text())
+    manifest["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "m/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="numbers of type float8"):
+        read_member(tmp_path / "m").load()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeppsma.core.errors import WeightsError
+from deeppsma.core.memory import raise_if_short
 from deeppsma.core.settings import read_json
 from deeppsma.models.nnunet.plans import Plan, read_plan
+from deeppsma.models.tensors import parameters_of, unfit
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,7 @@ def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str =
                 mirrors = tuple(int(axis) for axis in content.get("inference_allowed_mirroring_axes") or ())
                 plan = read_plan(plans, dataset, content["init_args"]["configuration"], mirrors)
             state = content["network_weights"]
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             raise WeightsError(folder / "plans.json", str(error), "give a model that this package knows") from None
         except (KeyError, TypeError, AttributeError) as error:
             raise WeightsError(folder, f"no nnU-Net model ({error!r})", _REMEDY) from None
@@ -107,7 +108,7 @@ def _said(dataset: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
         names = dataset.get("channel_names") or dataset["modality"]
         ordered = tuple(str(names[key]) for key in sorted(names, key=int))
         return ordered, {str(name): value for name, value in dataset["labels"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         found = f"no channel_names and labels as nnU-Net v2 has them ({error!r})"
         raise WeightsError(path, found, "give the dataset.json of this very training") from None
 
@@ -132,8 +133,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if asked:
             raise WeightsError(path, f"it asks for code to be run ({asked})", "do not trust this file") from None
         raise WeightsError(path, "damaged, or no checkpoint", "copy the file again") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise WeightsError(path, f"damaged, or no checkpoint ({str(error)[:80]})", "copy the file again") from None
+    except Exception as error:  # noqa: BLE001 - the unpickler raises whatever it is that a spoilt file makes of it
+        raise_if_short(error)
+        detail = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise WeightsError(path, f"damaged, or no checkpoint ({detail})", "copy the file again") from None
     if not isinstance(content, dict):
         raise WeightsError(path, f"a {type(content).__name__}, no checkpoint", _REMEDY)
     return content
@@ -164,19 +167,13 @@ def _fitting(state: Any, plan: Plan, path: Path) -> dict[str, torch.Tensor]:
 
     from deeppsma.models.unet import UNet
 
-    wanted = dict(UNet(plan.shape).named_parameters())
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    wanted = parameters_of(lambda: UNet(plan.shape))
+    # Subclasses of tensors have ways of their own.
+    if not isinstance(state, Mapping) or not all(type(v) in (torch.Tensor, torch.nn.Parameter) for v in state.values()):
         raise WeightsError(path, "no table of weights", _REMEDY)
     # A compiled or distributed network's names begin otherwise.
     plain = {str(key).removeprefix("module.").removeprefix("_orig_mod."): value for key, value in dict(state).items()}
     found = {key: value for key, value in plain.items() if not any(part in key for part in _REPEATED)}
-    wrong = sorted(set(found) ^ set(wanted))
-    if wrong:
-        raise WeightsError(path, f"weights of another network than the plans' (first difference: {wrong[0]})", _REMEDY)
-    for key, value in found.items():
-        if tuple(value.shape) != tuple(wanted[key].shape):
-            sizes = f"{tuple(value.shape)}, the plans say {tuple(wanted[key].shape)}"
-            raise WeightsError(path, f"{key} is {sizes}", "give plans and dataset.json of this very training")
-        if not torch.isfinite(value).all():
-            raise WeightsError(path, f"NaN or infinite weights in {key}", "train again, or choose another checkpoint")
-    return found
+    if problem := unfit(found, wanted):
+        raise WeightsError(path, problem, "give plans, dataset.json and checkpoints of this very training")
+    return {key: value.detach() for key, value in found.items()}

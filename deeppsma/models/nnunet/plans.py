@@ -15,10 +15,12 @@ from typing import Any
 
 from deeppsma.core.box import IndexZyx
 from deeppsma.core.settings import from_plain
-from deeppsma.models.unet_config import KINDS, UNetConfig
+from deeppsma.models.unet_config import KINDS, STAGES_MAX, UNetConfig
 
 #: Of channels: per image; from the training set's foreground; as they come; to 0..1 per image.
 NORMALISATIONS = ("ZScoreNormalization", "CTNormalization", "NoNormalization", "RescaleTo01Normalization")
+#: nnU-Net's own plans have a depth of three.
+_INHERITED_MAX = 50
 _RESAMPLER = "resample_data_or_seg_to_shape"
 
 
@@ -178,14 +180,17 @@ def read_plan(
         raise ValueError(f"incomplete plans ({error!r})") from None
 
 
-def _inherited(configurations: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -> dict[str, Any]:
-    if name not in configurations:
-        raise ValueError(f"no configuration {name!r}; there are {', '.join(configurations)}")
-    if name in below:
-        raise ValueError(f"configurations inherit from each other: {', '.join(below)}")
-    own = dict(configurations[name])
-    parent = own.pop("inherits_from", None)
-    return own if parent is None else {**_inherited(configurations, parent, (*below, name)), **own}
+def _inherited(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
+    chain: dict[str, dict[str, Any]] = {}
+    wanted: Any = name
+    while wanted is not None:
+        if wanted not in configurations:
+            raise ValueError(f"no configuration {wanted!r}; there are {', '.join(map(str, configurations))[:200]}")
+        if wanted in chain or len(chain) == _INHERITED_MAX:
+            raise ValueError(f"configurations inherit from each other: {', '.join(chain)[:200]}")
+        chain[wanted] = dict(configurations[wanted])
+        wanted = chain[wanted].pop("inherits_from", None)
+    return {key: value for own in reversed(chain.values()) for key, value in own.items()}
 
 
 def _classes(labels: Mapping[str, Any]) -> int:
@@ -241,6 +246,8 @@ def _shape(settings: Mapping[str, Any], channels: int, classes: int) -> UNetConf
         "negative_slope": nonlin.get("negative_slope", 0.01),
     }
     _known(given, norm, nonlin)
+    if not isinstance(stages, int) or not 2 <= stages <= STAGES_MAX:
+        raise ValueError(f"{stages} stages")
     for name in ("blocks", "decoder_convs"):  # one number stands for every stage
         if isinstance(shape[name], int):
             shape[name] = [shape[name]] * (stages - (name == "decoder_convs"))

@@ -147,7 +147,7 @@ BAD_FOLDERS = {
                 for k, v in torch.load(f / "fold_0/checkpoint_final.pth")["network_weights"].items()
             },
         ),
-        "the plans say",
+        "weights of another network",
     ),
     "no table": (lambda f: spoil_checkpoint(f, network_weights=None), "no table of weights"),
     "NaN": (
