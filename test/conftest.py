@@ -12,7 +12,7 @@ from builders.patients import small_patient
 from deeppsma.phantom.write_cohort import write_patient
 from deeppsma.training.samples import cached_samples, case_folders
 
-pytest_plugins = ["builders.nnunet_fixtures"]
+pytest_plugins = ["builders.nnunet_fixtures", "builders.keras_fixtures"]
 
 
 @pytest.fixture

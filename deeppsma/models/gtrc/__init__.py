@@ -1,0 +1,1 @@
+"""GTRC-Net's consensus networks: read from its repositories, frozen, applied."""
