@@ -112,6 +112,16 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="full",
         help="full: on a CT's grid (default); pet: on the PET's grid, quicker, enough for training; none",
     )
+    command.add_argument(
+        "--enrich",
+        default="",
+        metavar="NAMES",
+        help="findings that every patient has one of, separated by commas: pneumonia, active-marrow, paget, colitis, "
+        "degeneration, nodes, fractures, muscle (resources/phantom/enrichments.toml)",
+    )
+    command.add_argument(
+        "--phantom-version", type=int, default=3, metavar="N", help="2: patients as version 2 made them (default 3)"
+    )
     command.add_argument("--no-ct", dest="ct", action="store_const", const="none", help="the same as --ct none")
     command.set_defaults(run=_phantom)
 
@@ -124,7 +134,9 @@ def _phantom(options: argparse.Namespace) -> None:
     from deeppsma.phantom.write_cohort import CohortPlan, write_cohort
 
     try:
-        plan = CohortPlan(options.out, options.cases, options.seed, options.layout, PhantomOptions(ct=options.ct))
+        enrich = tuple(name.strip() for name in options.enrich.split(",") if name.strip())
+        make = PhantomOptions(ct=options.ct, version=options.phantom_version, enrich=enrich)
+        plan = CohortPlan(options.out, options.cases, options.seed, options.layout, make)
         folders = list(tqdm(write_cohort(plan, options.jobs), total=plan.cases, desc="patients", disable=None))
     except ValueError as error:
         raise ConfigurationError("phantom", str(error), "see deeppsma phantom --help") from None

@@ -22,7 +22,7 @@ from deeppsma.evaluation.baseline import trivial_answer
 from deeppsma.evaluation.metrics import dice
 from deeppsma.io.case import Study
 from deeppsma.io.cohort import cohort_folders, load_labelled
-from deeppsma.phantom.card import PHANTOM_VERSION
+from deeppsma.phantom.session import PHANTOM_VERSIONS
 from deeppsma.phantom.write_cohort import CARD_NAME, prepare_worker
 
 #: Bins of PET over threshold: fine enough that a percentile is right to 0.2 %.
@@ -113,8 +113,8 @@ def measured(folder: Path) -> CaseFigures:
 def _read_card(path: Path) -> dict[str, Any]:
     remedy = "remove the card, or make the patient again"
     card = read_json(path, remedy)
-    if not isinstance(card, dict) or card.get("made_with", {}).get("phantom") != PHANTOM_VERSION:
-        raise InputError(path, f"no card of a patient of this version ({PHANTOM_VERSION})", remedy)
+    if not isinstance(card, dict) or card.get("made_with", {}).get("phantom") not in PHANTOM_VERSIONS:
+        raise InputError(path, f"no card of a patient of these versions {PHANTOM_VERSIONS}", remedy)
     return card
 
 

@@ -11,13 +11,12 @@ from deeppsma.phantom.anatomy.physique import Physique
 from deeppsma.phantom.session import PhantomOptions, Session
 from deeppsma.phantom.uptake.focus import Focus
 
-#: Rises when a seed gives another patient than before.
-PHANTOM_VERSION = 2
-
 
 def made_with(options: PhantomOptions) -> dict[str, Any]:
     """What else than the seed a patient depends on."""
-    return {"phantom": PHANTOM_VERSION, **asdict(options)}
+    values = asdict(options)
+    enrich = list(values.pop("enrich"))
+    return {"phantom": values.pop("version"), **values, **({"enrich": enrich} if enrich else {})}
 
 
 def patient_card(
@@ -26,16 +25,20 @@ def patient_card(
     physique: Physique,
     sessions: Mapping[Tracer, Session],
     foci: Sequence[Focus],
+    enriched: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The card, ready for JSON.
 
     Volumes in ml; ``suv`` in the tissue, before the scanner blurs it;
-    ``imaged_suv`` and ``disease_*`` as imaged.
+    ``imaged_suv`` and ``disease_*`` as imaged; ``enriched`` only in an
+    enriched cohort: what this patient has more of.
     """
+    more = {"enriched": list(enriched)} if options.enrich else {}
     return {
         "synthetic": True,
         "seed": seed,
         "made_with": made_with(options),
+        **more,
         "anatomy": {**_rounded(asdict(physique)), "weight_kg": round(physique.weight_kg, 1)},
         "sessions": {tracer.value: _session(session) for tracer, session in sessions.items()},
         "lesions": [_focus(focus) for focus in foci if focus.disease],

@@ -24,6 +24,7 @@ from deeppsma.phantom.card import patient_card
 from deeppsma.phantom.scan.scanners import Scanner, draw_scanner
 from deeppsma.phantom.session import PhantomOptions, Session, Visit, rigid_motion, scan_session
 from deeppsma.phantom.uptake.disease import draw_disease
+from deeppsma.phantom.uptake.enrichment import draw_enriched
 from deeppsma.phantom.uptake.focus import Focus, Places, with_volume
 from deeppsma.phantom.uptake.physiology import Physiology
 from deeppsma.phantom.uptake.pitfalls import draw_pitfalls
@@ -78,12 +79,14 @@ def draw_patient(
     physique = Physique.draw(rng)
     spine = draw_spine(physique, rng)
     ligands = {tracer: draw_radioligand(tracer, rng) for tracer in Tracer}
-    psma_scanner = draw_scanner(rng)
-    fdg_scanner = psma_scanner if rng.random() < _SAME_SCANNER else draw_scanner(rng)
+    psma_scanner = draw_scanner(rng, options.version)
+    fdg_scanner = psma_scanner if rng.random() < _SAME_SCANNER else draw_scanner(rng, options.version)
     scanners = scanners or {Tracer.PSMA: psma_scanner, Tracer.FDG: fdg_scanner}
     arms = {tracer: _arms(rng) for tracer in Tracer}
     grid = _scene_geometry(physique, arms.values(), options.scene_spacing_mm)
     still = Frame.draw(grid, physique.scale_xyz, np.random.default_rng([seed, 1]))
+
+    enriched = draw_enriched(options.enrich, np.random.default_rng([seed, 5]))
 
     # First the PSMA day: disease and pitfalls are placed in the man as he lies there, and go with him.
     foci: list[Focus] = []
@@ -93,13 +96,14 @@ def draw_patient(
         frame = still.posed(_head_shift(pose_rng), pose_rng)
         day_rng = np.random.default_rng([seed, 40 + number])
         # What the tumour takes depends on the disease, which needs the scene, which needs the day's furosemide.
-        day = Physiology.draw(day_rng)
+        day = enriched.on_the_day(Physiology.draw(day_rng))
         scene = paint(frame, _anatomy(seed, physique, spine, arms[tracer], day.furosemide, pose_rng))
         if not foci:
             places, foci_rng = Places(scene, frame), np.random.default_rng([seed, 3])
-            drawn = [*draw_pitfalls(places, ligands, foci_rng), *draw_disease(places, foci_rng)]
+            drawn = draw_pitfalls(places, ligands, foci_rng, options.version, enriched.pitfalls)
+            drawn += draw_disease(places, foci_rng, options.version)
             bone = scene.bone()
-            foci = [with_volume(focus, frame, bone) for focus in drawn]
+            foci = [with_volume(focus, frame, bone, options.version) for focus in drawn]
         here = foci if tracer is Tracer.PSMA else [_with_arms(f, arms[Tracer.PSMA], arms[tracer], scene) for f in foci]
         visit = Visit(ligands[tracer], physique, day.with_tumour(_avid_ml(foci)), scene, frame, here, scanners[tracer])
         sessions[tracer] = scan_session(visit, options, np.random.default_rng([seed, 20 + number]))
@@ -112,7 +116,7 @@ def draw_patient(
         seed,
         sessions,
         _about_centre(registration, fdg.pet.geometry),
-        patient_card(seed, options, physique, sessions, foci),
+        patient_card(seed, options, physique, sessions, foci, enriched.names),
     )
 
 
@@ -148,7 +152,7 @@ def _with_arms(focus: Focus, before: Arms, now: Arms, scene: Scene) -> Focus:
     """A focus in an arm goes where the arm goes; any other stays."""
     if not focus.site.startswith(("humerus", "forearm")):
         return focus
-    if focus.kind == "marrow":
+    if focus.kind == "marrow" and not all(isinstance(shape, Ellipsoid) for shape in focus.shapes):
         return replace(focus, shapes=next(part.shapes for part in scene.parts if part.name == focus.site))
     moved = [
         s.moved(np.subtract(before.carried(s.centre_xyz, now), s.centre_xyz).tolist())

@@ -22,11 +22,15 @@ from deeppsma.phantom.scan.motion import Breathing, Motion
 from deeppsma.phantom.scan.scanners import Scanner, field_of_view_mm
 from deeppsma.phantom.scan.segmenter import segmented
 from deeppsma.phantom.scan.tissues import imaged_suv
+from deeppsma.phantom.uptake.enrichment import check_enrichments
 from deeppsma.phantom.uptake.focus import Focus, add_uptake
 from deeppsma.phantom.uptake.physiology import Physiology, draw_uptake, tables
 from deeppsma.phantom.uptake.radioligand import Radioligand
 
 CTS = ("full", "pet", "none")
+#: Rises when a seed gives another patient than before; the one before can still be made.
+PHANTOM_VERSION = 3
+PHANTOM_VERSIONS = (2, 3)
 _TEXTURE_MM, _PLAIN_TEXTURE, _PLAIN_SPREAD = 16.0, 0.06, 0.06
 #: Share of PSMA scans without furosemide whose scatter correction fails around the bladder.
 _HALO = 0.3
@@ -47,12 +51,23 @@ class PhantomOptions:
     scene_spacing_mm
         Fineness of the patient before he is scanned; larger is quicker and
         coarser (the unit tests use 8).
+    version
+        3, or 2 for the patients that version 2 made of the same seeds.
+    enrich
+        Names of `resources/phantom/enrichments.toml`: findings that every
+        patient then has one of, see
+        `deeppsma.phantom.uptake.enrichment.Enriched`.
     """
 
     ct: str = "full"
     scene_spacing_mm: float = 2.5
+    version: int = PHANTOM_VERSION
+    enrich: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.version not in PHANTOM_VERSIONS:
+            raise ValueError(f"version must be one of {PHANTOM_VERSIONS}, not {self.version}")
+        check_enrichments(self.enrich)
         if self.ct not in CTS:
             raise ValueError(f"ct must be one of {', '.join(CTS)}, not {self.ct!r}")
         if not 1 <= self.scene_spacing_mm <= 10:
@@ -139,7 +154,7 @@ def scan_session(visit: Visit, options: PhantomOptions, rng: np.random.Generator
     with_lesions = physiological.copy()
     for focus in visit.foci:
         if focus.disease:
-            add_uptake(with_lesions, frame, focus, tracer, bone)
+            add_uptake(with_lesions, frame, focus, tracer, bone, options.version)
     liver = scene.labels() == organs.LIVER
     liver[with_lesions > 1.05 * physiological] = False
     pet = image_pet(

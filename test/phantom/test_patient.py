@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
 from deeppsma.phantom.write_cohort import write_patient
 
+#: Disease of seed 3 as version 2's own code imaged it, ml.
+VERSION_2 = {"psma": 230.91, "fdg": 25.09}
+
 
 @pytest.fixture(scope="module")
 def patient():
@@ -24,6 +28,14 @@ def test_the_same_seed_gives_the_same_patient(patient):
     for tracer in Tracer:
         assert np.array_equal(again.sessions[tracer].pet.suv, patient.sessions[tracer].pet.suv)
         assert np.array_equal(again.sessions[tracer].organ_labels, patient.sessions[tracer].organ_labels)
+
+
+def test_version_2_can_still_be_made():
+    before = draw_patient(3, replace(COARSE, version=2), SMALL_SCANNERS)
+    assert before.card["made_with"] == {"phantom": 2, "ct": "none", "scene_spacing_mm": 8.0}
+    # Measured on a patient that version 2's own code made.
+    assert before.card["sessions"]["psma"]["disease_ml"] == VERSION_2["psma"]
+    assert before.card["sessions"]["fdg"]["disease_ml"] == VERSION_2["fdg"]
 
 
 def test_another_seed_gives_another_patient(patient):

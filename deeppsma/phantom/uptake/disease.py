@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeppsma.core.tracer import Tracer
+from deeppsma.phantom.anatomy.shapes import Shape
 from deeppsma.phantom.uptake.focus import Focus, Places, Point, blob
 from deeppsma.phantom.uptake.pitfalls import pick
 
@@ -56,8 +58,13 @@ _SOFT_HU = {"liver": 42.0, "lung": 20.0, "adrenal": 35.0, "peritoneum": 30.0}
 _WITH_BONE, _WITH_NODES, _WITH_LOCAL = 0.91, 0.50, 0.40
 #: Medians of disease volume and of the number of lesions; both spread widely.
 _TARGET_ML, _LESIONS = 280.0, 17.0
+#: By version of the phantom: the volume aimed at over that median, its spread (log), and its limit, ml. Version 2 had
+#: fewer men with very much disease than are published.
+_BURDEN = {2: (1.0, 1.5, 2200.0), 3: (1.6, 1.75, 4000.0)}
 #: Beyond this volume disease runs through the marrow in this share of men.
 _CONFLUENT_ABOVE_ML, _CONFLUENT, _LARGEST_ML = 150.0, 0.5, 60.0
+#: Confluent disease grows in blobs of about this volume (log-normal), this far apart along the bone.
+_BLOB_ML, _BLOB_SPREAD, _BLOB_STEP_MM = 6.0, 0.7, 13.0
 _AXIAL = ("vertebra_T", "vertebra_L", "hip", "sacrum", "sternum", "rib", "femur", "humerus", "scapula")
 _BED: Point = (0.0, -12.0, -10.0)
 
@@ -100,19 +107,32 @@ class Avidity:
         return {Tracer.PSMA: float(psma), Tracer.FDG: float(fdg)}
 
 
-def draw_disease(places: Places, rng: np.random.Generator) -> list[Focus]:
+def draw_disease(places: Places, rng: np.random.Generator, version: int = 3) -> list[Focus]:
     """Lesions of one patient: at least one, and one or more that PSMA shows.
 
+    Parameters
+    ----------
+    places
+        Of the man.
+    rng
+        Source of the draw.
+    version
+        Of the phantom. In version 2 confluent disease filled whole bones to a
+        sharp end, and very large volumes were rarer.
+
+    Notes
+    -----
     Their number and the volume aimed at are drawn first; bone lesions that
     would outgrow their bone end at it.
     """
     avidity = Avidity.draw(rng)
-    target_ml = float(np.clip(rng.lognormal(math.log(_TARGET_ML), 1.5), 0.8, 2200))
-    count = rng.lognormal(math.log(_LESIONS), 0.8) * (target_ml / _TARGET_ML) ** 0.4
+    factor, spread, most_ml = _BURDEN[version]
+    target_ml = float(np.clip(rng.lognormal(math.log(factor * _TARGET_ML), spread), 0.8, most_ml))
+    count = rng.lognormal(math.log(_LESIONS), 0.8) * (target_ml / (factor * _TARGET_ML)) ** 0.4
     sites = _sites(places, int(np.clip(round(count), 1, 110)), rng)
     marrow: list[Focus] = []
     if target_ml > _CONFLUENT_ABOVE_ML and rng.random() < _CONFLUENT:
-        marrow = _confluent(places, avidity, 0.8 * target_ml, rng)
+        marrow = _confluent(places, avidity, 0.8 * target_ml, rng, version)
         target_ml *= 0.2
     shares = rng.lognormal(0, 1.0, size=len(sites))
     volumes = np.clip(shares / shares.sum() * target_ml, 0.15, _LARGEST_ML)
@@ -179,7 +199,9 @@ def _lesion(kind: str, site: str, point: Point, volume_ml: float, avidity: Avidi
     return Focus(kind, site, (shape,), suv, True, volume_ml, core=core, hounsfield=ct, in_bone=kind == "bone")
 
 
-def _confluent(places: Places, avidity: Avidity, target_ml: float, rng: np.random.Generator) -> list[Focus]:
+def _confluent(
+    places: Places, avidity: Avidity, target_ml: float, rng: np.random.Generator, version: int
+) -> list[Focus]:
     """Marrow that disease runs through, bone after neighbouring bone, until the target is reached."""
     bones = [part for start in _AXIAL for part in places.matching(start)]
     fill = float(rng.uniform(0.3, 0.95))
@@ -193,12 +215,37 @@ def _confluent(places: Places, avidity: Avidity, target_ml: float, rng: np.rando
             break
         if rng.random() < 0.15:
             continue  # skipped by the disease
-        volume = fill * places.volume_ml(part.name)
+        whole_ml = places.volume_ml(part.name)
+        volume, shapes = fill * whole_ml, part.shapes
+        if version > 2:
+            share = float(rng.uniform(0.25, 0.9))  # of this bone; blobs at its ends reach into its neighbours
+            volume = fill * share * whole_ml
+            shapes = _grown_along(places, part.name, share * whole_ml, rng)
         target_ml -= volume
         here = {tracer: value * float(rng.lognormal(0, 0.2)) for tracer, value in suv.items()}
         ct = float(rng.uniform(300, 950))
-        foci.append(Focus("marrow", part.name, part.shapes, here, True, volume, fill, hounsfield=ct, in_bone=True))
+        foci.append(Focus("marrow", part.name, shapes, here, True, volume, fill, hounsfield=ct, in_bone=True))
     return foci
+
+
+def _grown_along(places: Places, bone: str, volume_ml: float, rng: np.random.Generator) -> tuple[Shape, ...]:
+    """Blobs from a place of a bone along it, until about this much of its marrow is reached."""
+    points = np.array([places.point_in(bone, rng) for _ in range(60)])
+    points = points[np.argsort(np.linalg.norm(points - points[0], axis=1))]
+    taken: list[NDArray[np.float64]] = []
+    blobs: list[Shape] = []
+    reached_ml = 0.0
+    for point in points:
+        if taken and min(float(np.linalg.norm(point - other)) for other in taken) < _BLOB_STEP_MM:
+            continue
+        size_ml = float(np.clip(rng.lognormal(math.log(_BLOB_ML), _BLOB_SPREAD), 1.5, 25))
+        x, y, z = (float(value) for value in point)
+        blobs.append(blob((x, y, z), size_ml, rng, 0.25))
+        taken.append(point)
+        reached_ml += 0.5 * size_ml  # the rest lies outside the bone, or in another blob
+        if reached_ml >= volume_ml:
+            break
+    return tuple(blobs)
 
 
 def _beside(point: Sequence[float], rng: np.random.Generator) -> Point:

@@ -112,9 +112,13 @@ def blob(point: Point, volume_ml: float, rng: np.random.Generator, stretch: floa
 
 
 def add_uptake(
-    activity: NDArray[np.float32], frame: Frame, focus: Focus, tracer: Tracer, bone: NDArray[np.bool_]
+    activity: NDArray[np.float32], frame: Frame, focus: Focus, tracer: Tracer, bone: NDArray[np.bool_], version: int = 3
 ) -> None:
-    """Raise the activity, [z, y, x] SUV, where the focus takes up the tracer; ``bone`` as in `affected`."""
+    """Raise the activity, [z, y, x] SUV, where the focus takes up the tracer.
+
+    ``bone`` as in `affected`. In version 2 the dead centre of a bone lesion
+    reached out of its bone.
+    """
     if tracer not in focus.suv:
         return
     level = np.float32(focus.suv[tracer])
@@ -127,6 +131,8 @@ def add_uptake(
         view[inside] = np.maximum(view[inside], textured)
         if focus.core and isinstance(shape, Ellipsoid):
             core_box, core = frame.inside(shape.scaled(focus.core), _ROUGHNESS)
+            if version > 2 and focus.in_bone and core_box.size:
+                core &= bone[core_box.slices]
             activity[core_box.slices][core] = _DEAD * level
 
 
@@ -140,13 +146,31 @@ def add_density(hounsfield: NDArray[np.float32], frame: Frame, focus: Focus, bon
             hounsfield[box.slices][inside] = focus.hounsfield
 
 
-def with_volume(focus: Focus, frame: Frame, bone: NDArray[np.bool_]) -> Focus:
+def with_volume(focus: Focus, frame: Frame, bone: NDArray[np.bool_], version: int = 3) -> Focus:
     """The focus with the volume that it fills in this man, ml; ``bone`` as in `affected`.
 
-    Where its shapes overlap, they count twice.
+    Where its shapes overlap, they count once; in version 2, twice.
     """
-    voxels = sum(int(affected(frame, focus, shape, bone)[1].sum()) for shape in focus.shapes)
+    filled = [affected(frame, focus, shape, bone) for shape in focus.shapes]
+    voxels = sum(int(inside.sum()) for _, inside in filled)
+    if version > 2 and len(filled) > 1:
+        voxels = _in_any(filled)
     return replace(focus, volume_ml=voxels * frame.geometry.voxel_volume_ml)
+
+
+def _in_any(filled: list[tuple[Box, NDArray[np.bool_]]]) -> int:
+    """How many voxels lie in one or more of several masks of boxes of one grid."""
+    boxes = [box for box, _ in filled if box.size]
+    if not boxes:
+        return 0
+    around = boxes[0]
+    for box in boxes[1:]:
+        around = around.union(box)
+    union = np.zeros(around.shape_zyx, dtype=bool)
+    for box, inside in filled:
+        if box.size:
+            union[box.relative_to(around).slices] |= inside
+    return int(union.sum())
 
 
 def affected(frame: Frame, focus: Focus, shape: Shape, bone: NDArray[np.bool_]) -> tuple[Box, NDArray[np.bool_]]:

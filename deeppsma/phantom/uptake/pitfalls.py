@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -33,6 +33,7 @@ class Pitfall:
     row: bool = False
     needs: str = ""
     hounsfield: float | None = None
+    since: int = 2
 
     def __post_init__(self) -> None:
         if sum(bool(where) for where in (self.sites, self.points, self.whole)) != 1:
@@ -49,12 +50,35 @@ def all_pitfalls() -> tuple[Pitfall, ...]:
     return tuple(_pitfall(row) for row in read_toml("phantom", "pitfalls")[1]["pitfall"])
 
 
-def draw_pitfalls(places: Places, ligands: Mapping[Tracer, Radioligand], rng: np.random.Generator) -> list[Focus]:
-    """Findings of one patient, each on the tracers that show it."""
+def draw_pitfalls(
+    places: Places,
+    ligands: Mapping[Tracer, Radioligand],
+    rng: np.random.Generator,
+    version: int = 3,
+    certain: Collection[str] = (),
+) -> list[Focus]:
+    """Findings of one patient, each on the tracers that show it.
+
+    Parameters
+    ----------
+    places, ligands
+        Where they can be, and what shows them.
+    rng
+        Source of the draw.
+    version
+        Of the phantom: a kind is drawn from the version on that brought it.
+    certain
+        Names of kinds that this patient has, if either ligand shows them at
+        all.
+    """
     found = []
     for pitfall in all_pitfalls():
+        if pitfall.since > version:
+            continue
         # One draw for both tracers: what the rarer one shows, the other shows too.
         luck = rng.random()
+        if pitfall.name in certain:
+            luck *= max(pitfall.share.get(ligand.key, 0.0) for ligand in ligands.values())
         shown = [tracer for tracer, ligand in ligands.items() if luck < pitfall.share.get(ligand.key, 0.0)]
         if not shown or (pitfall.needs and not places.matching(pitfall.needs)):
             continue

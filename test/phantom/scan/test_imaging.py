@@ -13,7 +13,7 @@ from deeppsma.phantom.scan.ct import CtOptions, ct_geometry, densities, image_ct
 from deeppsma.phantom.scan.imaging import Exposure, image_pet, outlined, point_spread
 from deeppsma.phantom.scan.motion import Breathing, Motion
 from deeppsma.phantom.scan.noise import bed_profile, noisy, texture
-from deeppsma.phantom.scan.scanners import SCANNERS, draw_scanner, field_of_view_mm
+from deeppsma.phantom.scan.scanners import FINE_SCANNERS, SCANNERS, draw_scanner, field_of_view_mm
 from deeppsma.phantom.scan.segmenter import segmented
 from deeppsma.phantom.session import rigid_motion
 from deeppsma.phantom.uptake.radioligand import RADIOLIGANDS
@@ -144,8 +144,17 @@ def test_whole_beds_cover_the_trunk(scanner):
 
 def test_scanners_come_as_often_as_in_the_data_set():
     rng = np.random.default_rng(0)
-    drawn = [draw_scanner(rng).name for _ in range(600)]
+    drawn = [draw_scanner(rng, version=2).name for _ in range(600)]
     assert drawn.count("ge-3.27-192") / 600 == pytest.approx(0.41, abs=0.06)
+
+
+def test_fine_grids_are_an_eighth_since_version_3():
+    rng = np.random.default_rng(0)
+    drawn = [draw_scanner(rng) for _ in range(1500)]
+    fine = np.mean([scanner.spacing_zyx[1:] == (1.65, 1.65) for scanner in drawn])
+    assert fine == pytest.approx(74 / 602, abs=0.03)
+    assert np.mean([scanner.name == "ge-3.27-192" for scanner in drawn]) == pytest.approx(318 / 602, abs=0.06)
+    assert all(scanner.plane_size * 1.65 == pytest.approx(726) for scanner in FINE_SCANNERS)
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,29 @@ def test_a_dead_centre_is_cold(frame):
     assert activity[25, 25, 25] < 3 < np.percentile(activity[activity > 0], 60)
 
 
+def test_a_dead_centre_keeps_to_its_bone(frame):
+    bone = np.zeros(GRID.shape_zyx, bool)
+    bone[:, :, :25] = True
+    now, before = (np.full(GRID.shape_zyx, 7, np.float32) for _ in range(2))
+    add_uptake(now, frame, ball(in_bone=True, core=0.5), Tracer.PSMA, bone)
+    add_uptake(before, frame, ball(in_bone=True, core=0.5), Tracer.PSMA, bone, version=2)
+    assert (now[~bone] == 7).all()
+    assert (now[bone] < 3).any()
+    assert (before[~bone] < 3).any()  # what version 2 did
+
+
+def test_shapes_that_overlap_count_once(frame):
+    twice = replace(ball(), shapes=ball().shapes * 2)
+    once_ml = with_volume(ball(), frame, EVERYWHERE).volume_ml
+    assert with_volume(twice, frame, EVERYWHERE).volume_ml == pytest.approx(once_ml)
+    assert with_volume(twice, frame, EVERYWHERE, version=2).volume_ml == pytest.approx(2 * once_ml)
+    apart = replace(ball(), shapes=(Ellipsoid((-25, 0, 0), (9, 9, 9)), Ellipsoid((25, 0, 0), (9, 9, 9))))
+    each = sum(with_volume(replace(apart, shapes=(s,)), frame, EVERYWHERE).volume_ml for s in apart.shapes)
+    assert with_volume(apart, frame, EVERYWHERE).volume_ml == pytest.approx(each)
+    far = replace(ball(), shapes=(Ellipsoid((900, 0, 0), (9, 9, 9)),) * 2)
+    assert with_volume(far, frame, EVERYWHERE).volume_ml == 0
+
+
 @pytest.mark.parametrize("fill", [0.2, 0.5, 0.8])
 def test_patches_fill_their_share(fill):
     shares = []
@@ -129,7 +152,7 @@ def test_disease_is_as_published(places):
     """Over many men: how many, where, on which tracer (wide limits: chance, and one anatomy)."""
     men = [draw_disease(places, np.random.default_rng(seed)) for seed in range(150)]
     counts = [len(lesions) for lesions in men]
-    assert 10 < np.median(counts) < 35
+    assert 10 < np.median(counts) < 40
     assert np.mean([any(f.in_bone for f in m) for m in men]) == pytest.approx(0.93, abs=0.07)
     assert np.mean([any(f.kind == "liver" for f in m) for m in men]) == pytest.approx(0.09, abs=0.07)
     assert 0.05 < np.mean([any(f.kind == "marrow" for f in m) for m in men]) < 0.6
@@ -138,6 +161,19 @@ def test_disease_is_as_published(places):
     only_psma = [f for m in men for f in m if f.suv[Tracer.PSMA] > 4 and f.suv[Tracer.FDG] < 2.3]
     assert len(only_fdg) > 20
     assert len(only_psma) > 200
+
+
+def test_confluent_disease_grows_in_blobs(places):
+    """Not bone by bone to a sharp end, as in version 2."""
+    men = {v: [draw_disease(places, np.random.default_rng(seed), v) for seed in range(60)] for v in (2, 3)}
+    marrow = {v: [f for m in each for f in m if f.kind == "marrow"] for v, each in men.items()}
+    assert all(f.shapes == places.parts[f.site].shapes for f in marrow[2])
+    assert all(isinstance(shape, Ellipsoid) for f in marrow[3] for shape in f.shapes)
+    assert max(len(f.shapes) for f in marrow[3]) > 5
+    for focus in marrow[3][:20]:
+        centres = [np.array(shape.centre_xyz) for shape in focus.shapes]
+        apart = [np.linalg.norm(a - b) for i, a in enumerate(centres) for b in centres[:i]]
+        assert min(apart, default=99) >= disease._BLOB_STEP_MM
 
 
 def test_no_fdg_in_some_men():
@@ -149,6 +185,11 @@ def test_pitfalls_come_as_often_as_tabled(places):
     by_key = {ligand.key: ligand for ligand in RADIOLIGANDS}
     ligands = {Tracer.PSMA: by_key["psma-1007"], Tracer.FDG: by_key["fdg"]}
     men = [draw_pitfalls(places, ligands, np.random.default_rng(seed)) for seed in range(250)]
+    older = [draw_pitfalls(places, ligands, np.random.default_rng(seed), version=2) for seed in range(250)]
+    new = {pitfall.name for pitfall in all_pitfalls() if pitfall.since > 2}
+    assert new
+    assert new & {f.kind for found in men for f in found}
+    assert not new & {f.kind for found in older for f in found}
     for pitfall in all_pitfalls():
         if pitfall.needs and not places.matching(pitfall.needs):
             continue
@@ -160,6 +201,19 @@ def test_pitfalls_come_as_often_as_tabled(places):
     assert not any(focus.disease for found in men for focus in found)
     rows = [f for found in men for f in found if f.kind == "healing rib fractures"]
     assert len({f.site for f in rows}) > 5
+
+
+def test_a_pitfall_can_be_made_certain(places):
+    by_key = {ligand.key: ligand for ligand in RADIOLIGANDS}
+    ligands = {Tracer.PSMA: by_key["psma-11"], Tracer.FDG: by_key["fdg"]}
+    pneumonia = "pneumonia or pneumonitis"
+    for seed in range(20):
+        found = draw_pitfalls(places, ligands, np.random.default_rng(seed), certain={pneumonia, "no such kind"})
+        assert any(f.kind == pneumonia and Tracer.FDG in f.suv for f in found)
+    only_psma = draw_pitfalls(
+        places, {Tracer.PSMA: by_key["psma-11"]}, np.random.default_rng(0), certain={"shoulder arthritis"}
+    )
+    assert not any(f.kind == "shoulder arthritis" for f in only_psma)  # that ligand never shows it
 
 
 def test_pitfalls_of_an_implant_need_the_implant(places):
