@@ -81,7 +81,7 @@ def test_philips_own_factors_that_say_otherwise_are_a_warning() -> None:
 
 
 @pytest.mark.skipif(OBJECTS is None, reason="DEEPPSMA_SUV does not name the folder of the reference objects")
-@pytest.mark.parametrize("name", "0_0 1_0 2_0 2_4 3_0 3_2 4_0 5_0".split())
+@pytest.mark.parametrize("name", ["0_0", "1_0", "2_0", "2_4", "3_0", "3_2", "4_0", "5_0"])
 def test_reference_objects_come_out_as_0_20_1_00_4_00(name: str) -> None:
     (row,) = inspect(Path(OBJECTS or "") / "objects" / f"DRO_{name}").as_dict()["series"]
     assert row["refused"] is None
