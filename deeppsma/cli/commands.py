@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeppsma._version import __version__
+from deeppsma.cli.dicom import add_dicom
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights
 from deeppsma.cli.research import add_research
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_segment(commands)
     _add_phantom(commands)
+    add_dicom(commands)
     _add_recipes(commands)
     _add_weights(commands)
     add_research(commands)

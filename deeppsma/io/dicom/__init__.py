@@ -1,0 +1,1 @@
+"""DICOM in: files, series, SUV, tracer, the choice of images, and the case made of them."""
