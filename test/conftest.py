@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from deeppsma.core.threads import prepare_threads
+
+prepare_threads()  # before anything imports torch, as entry points do
+
 from builders.cases import TINY_NETWORK, write_platform_case, write_tiny_member
 from builders.networks import SMALL_NETWORK
 from builders.patients import small_patient
