@@ -2,7 +2,7 @@ import numpy as np
 
 from deeppsma.core.tracer import Tracer
 from deeppsma.evaluation.removals import Removal, find_removals, removals_csv, removals_table
-from deeppsma.pipeline.apply_recipe import Answer
+from deeppsma.pipeline.apply_recipe import CropMasks
 
 
 def said(volume_ml):
@@ -23,13 +23,13 @@ def test_what_went_is_beside_the_truth_by_hand():
     after[0, 0, [0, 1, 5, 6]] = False  # the first and the third went
     truth = np.zeros_like(before)
     truth[0, 0, [3, 6, 7]] = True  # half of the third is disease
-    found = find_removals(Answer({Tracer.FDG: after}, [said(4.0), said(4.0)], before), truth, 2.0)
+    found = find_removals(CropMasks({Tracer.FDG: after}, [said(4.0), said(4.0)], before), truth, 2.0)
     assert [each.disease_ml for each in found] == [0.0, 2.0]
 
 
 def test_without_refinement_nothing_went():
     mask = np.ones((1, 1, 2), bool)
-    assert find_removals(Answer({Tracer.FDG: mask}), mask, 1.0) == []
+    assert find_removals(CropMasks({Tracer.FDG: mask}), mask, 1.0) == []
 
 
 def test_tables_by_hand():
