@@ -13,8 +13,8 @@ from deeppsma.cli.exit_status import guarded, leave
 def main() -> None:
     """Segment the case in the input folder."""
     # Imported under guard: signals and short memory during these seconds end in one line, too.
+    from deeppsma.core.defaults import DEFAULT_RECIPE
     from deeppsma.operation.job import Job, run_job
-    from deeppsma.pipeline.recipe import DEFAULT_RECIPE
 
     model = Path(os.environ.get("DEEPPSMA_MODEL") or "/opt/ml/model")
     holds_model = model.is_dir() and any(model.iterdir())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,9 @@ from pathlib import Path
 from deeppsma._version import __version__
 from deeppsma.cli.dicom import add_dicom
 from deeppsma.cli.exit_status import guarded
-from deeppsma.cli.options import add_device, add_jobs, add_weights
+from deeppsma.cli.options import add_device, add_jobs, add_weights, request
 from deeppsma.cli.research import add_research
-from deeppsma.operation.job import Job, run_job
-from deeppsma.pipeline.recipe import DEFAULT_RECIPE
+from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
 
 _EPILOG = """\
 examples:
@@ -68,7 +66,7 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="?",
         const=".nii.gz",
         default="",
-        choices=(".nii.gz", ".mha"),
+        choices=PROBABILITY_SUFFIXES,
         help="also write OUT/{psma,fdg}-probability.nii.gz (or .mha): the networks' probability of disease, voxel by "
         "voxel, 0 below the threshold; not calibrated on real scans",
     )
@@ -76,21 +74,14 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _segment(options: argparse.Namespace) -> None:
-    job = Job(
-        options.case,
-        options.out,
-        options.recipe,
-        options.device,
-        options.weights,
-        options.picture,
-        options.probabilities,
-    )
-    for path in run_job(job, show_progress=sys.stderr.isatty()):
+    from deeppsma.operation.job import Job, run_job
+
+    written, report = run_job(request(Job, options), show_progress=sys.stderr.isatty())
+    for path in written:
         print(path)
-    report = json.loads((options.out / "run_report.json").read_text(encoding="utf-8"))
-    for tracer, found in report["findings"].items():
-        print(f"{tracer.upper()}: {found['volume_ml']:.1f} ml in {found['components']} components")
-    print(report["notice"])
+    for tracer, found in report.findings.items():
+        print(f"{tracer.upper()}: {found.volume_ml:.1f} ml in {found.components} components")
+    print(report.notice)
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -213,17 +204,7 @@ def _import_weights(options: argparse.Namespace) -> None:
     from deeppsma.models.config import load_network
     from deeppsma.models.nnunet.importer import ImportRequest, import_weights
 
-    request = ImportRequest(
-        options.source,
-        options.out,
-        options.tracer,
-        tuple(options.channels),
-        tuple(options.folds),
-        options.checkpoint,
-        options.mirror,
-        options.describe,
-    )
-    print(import_weights(request, load_network("cds")).folder)
+    print(import_weights(request(ImportRequest, options), load_network("cds")).folder)
 
 
 def _average_weights(options: argparse.Namespace) -> None:

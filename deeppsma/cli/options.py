@@ -1,11 +1,43 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how options become a request."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
-from deeppsma.inference.device import DEVICES
+from deeppsma.core.defaults import DEVICES
+
+_Request = TypeVar("_Request")
+
+
+def request(cls: type[_Request], options: argparse.Namespace, **more: Any) -> _Request:
+    """A command's request of its options: each field takes the option of its name.
+
+    Parameters
+    ----------
+    cls
+        A dataclass that checks its values when it is made.
+    options
+        Parsed; lists become tuples. A field without an option keeps its
+        default.
+    more
+        Fields that no option gives as it is.
+
+    Raises
+    ------
+    ConfigurationError
+        If a value makes no sense.
+    """
+    from deeppsma.core.errors import ConfigurationError
+
+    given = {field.name: getattr(options, field.name) for field in fields(cls) if hasattr(options, field.name)}  # type: ignore[arg-type]
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    try:
+        return cls(**values | more)
+    except ValueError as error:
+        raise ConfigurationError("options", str(error), "see --help of this command") from None
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deeppsma.cli.options import add_device, add_jobs, add_weights
-from deeppsma.pipeline.recipe import CDS_RECIPES, DEFAULT_RECIPE
+from deeppsma.cli.options import add_device, add_jobs, add_weights, request
+from deeppsma.core.defaults import CDS_RECIPES, DEFAULT_RECIPE
 
 
 def add_research(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -124,24 +124,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _train(options: argparse.Namespace) -> None:
     from deeppsma.training.command import TrainRequest, run_training
 
-    request = TrainRequest(
-        options.data,
-        options.out,
-        options.settings,
-        options.name,
-        options.steps,
-        options.seed,
-        options.device,
-        options.resume,
-        options.describe,
-        options.start,
-        options.fold,
-        options.folds,
-        tracer=options.tracer,
-        truth=options.truth,
-    )
-    member = run_training(request)
-    print(member.folder)
+    print(run_training(request(TrainRequest, options)).folder)
 
 
 def _add_training_options(command: argparse.ArgumentParser) -> None:
@@ -181,17 +164,8 @@ def _crossval(options: argparse.Namespace) -> None:
     from deeppsma.evaluation.cross_validation import CrossvalRequest, run_crossval
     from deeppsma.training.command import TrainRequest
 
-    train = TrainRequest(
-        options.data,
-        options.out,
-        settings=options.settings,
-        steps=options.steps,
-        seed=options.seed,
-        device=options.device,
-        start=options.start,
-        truth=options.truth,
-    )
-    print(run_crossval(CrossvalRequest(train, options.recipe, options.folds)))
+    train = request(TrainRequest, options, folds=None)  # here, folds are how many
+    print(run_crossval(request(CrossvalRequest, options, train=train)))
 
 
 def _add_experiments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -221,10 +195,7 @@ def _add_experiments(commands: argparse._SubParsersAction[argparse.ArgumentParse
 def _experiments(options: argparse.Namespace) -> None:
     from deeppsma.evaluation.experiments import ExperimentsRequest, run_experiments
 
-    request = ExperimentsRequest(
-        options.cohort, options.out, tuple(options.recipes), options.weights, options.crossval, options.device
-    )
-    print(run_experiments(request))
+    print(run_experiments(request(ExperimentsRequest, options)))
 
 
 def _add_refinement(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -254,16 +225,4 @@ def _add_refinement(commands: argparse._SubParsersAction[argparse.ArgumentParser
 def _train_refinement(options: argparse.Namespace) -> None:
     from deeppsma.training.fit_lesion_classifier import RefinementRequest, run_refinement
 
-    request = RefinementRequest(
-        options.cohort,
-        options.out,
-        options.recipe,
-        options.match,
-        options.radius_mm,
-        options.keep_above_ml,
-        options.weights,
-        options.device,
-        options.describe,
-        options.picture,
-    )
-    print(run_refinement(request))
+    print(run_refinement(request(RefinementRequest, options)))

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from deeppsma.core.defaults import CDS_RECIPES, DEFAULT_RECIPE
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
@@ -25,7 +26,7 @@ from deeppsma.io.cohort import cohort_folders, load_labelled
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import NOTICE
 from deeppsma.pipeline.method import Method
-from deeppsma.pipeline.recipe import CDS_RECIPES, DEFAULT_RECIPE, load_recipe
+from deeppsma.pipeline.recipe import load_recipe
 from deeppsma.reporting.pictures import kind_of_cohort
 from deeppsma.training.samples import fingerprint
 

@@ -6,9 +6,9 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from deeppsma.core.defaults import DEVICES
 from deeppsma.core.errors import ConfigurationError
 
-DEVICES = ("auto", "cuda", "cpu")
 #: What is there where an NVIDIA driver is, whether torch can use it or not.
 _DRIVER_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 #: Processors with these instructions multiply in bfloat16 natively; others emulate it, slower than float32.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from deeppsma.core.defaults import PROBABILITY_SUFFIXES
 from deeppsma.core.errors import InputError, OutputError
 from deeppsma.core.interruption import state_outcome, undone_at_end, uninterrupted
 from deeppsma.core.memory import raise_if_short
@@ -31,8 +32,6 @@ from deeppsma.io.publishing import (
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
-#: In which probabilities may be written.
-PROBABILITY_SUFFIXES = (".nii.gz", ".mha")
 _NOT_OURS = "move it away, or give another folder"
 _NOTHING_WRITTEN = "no result was written"
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.io.case import Case
 from deeppsma.io.layouts import load_case
 from deeppsma.io.result_folder import (
-    PROBABILITY_SUFFIXES,
     output_folder,
     probability_name,
     write_beside,
@@ -18,7 +18,8 @@ from deeppsma.io.result_folder import (
 )
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import NOTICE
-from deeppsma.pipeline.recipe import DEFAULT_RECIPE, load_recipe
+from deeppsma.pipeline.recipe import load_recipe
+from deeppsma.pipeline.run_report import RunReport
 from deeppsma.pipeline.segment import Segmentation, segment
 
 
@@ -56,8 +57,8 @@ class Job:
             raise ValueError(f"probabilities are written as {' or '.join(PROBABILITY_SUFFIXES)}")
 
 
-def run_job(job: Job, show_progress: bool = False) -> list[Path]:
-    """Segment a case and write the result; returns the files written.
+def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunReport]:
+    """Segment a case and write the result; returns the files written, and the run report.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def run_job(job: Job, show_progress: bool = False) -> list[Path]:
         picture = _picture(job.case, case, result) if job.picture else None
         for tracer, volume in result.probabilities.items():
             write_beside(volume, staging / probability_name(tracer, job.probabilities))
-        return write_result(staging, job.out, result.masks, result.report.as_dict(), picture)
+        return write_result(staging, job.out, result.masks, result.report.as_dict(), picture), result.report
 
 
 def _bar(total: int) -> Callable[[], None]:

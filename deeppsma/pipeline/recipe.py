@@ -14,9 +14,6 @@ from deeppsma.models.store import ALL_MEMBERS
 
 FUSIONS = ("single", "bothways", "mean")
 AVERAGES = ("logits", "probabilities")
-DEFAULT_RECIPE = "bothways"
-#: Those of the CDS report.
-CDS_RECIPES = ("single", "single_plus", "bothways", "bothways_plus", "ensemble")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deeppsma.core.defaults import DEFAULT_RECIPE
 from deeppsma.core.run_log import RunLog
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.core.tracer import Tracer
@@ -17,7 +18,7 @@ from deeppsma.io.result_folder import output_folder, write_result
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.case_run import CaseRun
 from deeppsma.pipeline.method import Method
-from deeppsma.pipeline.recipe import DEFAULT_RECIPE, Recipe, load_recipe
+from deeppsma.pipeline.recipe import Recipe, load_recipe
 from deeppsma.pipeline.run_report import RunReport
 
 

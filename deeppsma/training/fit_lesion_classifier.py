@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from deeppsma.core.defaults import DEFAULT_RECIPE
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.io.cohort import LabelledCase, cohort_folders, load_labelled
 from deeppsma.models.store import WeightsStore
-from deeppsma.pipeline.recipe import DEFAULT_RECIPE, Recipe, load_recipe
+from deeppsma.pipeline.recipe import Recipe, load_recipe
 from deeppsma.pipeline.segment import segment
 from deeppsma.postprocessing.lesion_classifier import LesionClassifier, load_classifier
 from deeppsma.postprocessing.lesions import Lesion, Scene, find_lesions

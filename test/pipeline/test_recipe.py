@@ -2,11 +2,12 @@ import pytest
 
 from deeppsma.core import settings as resources
 from deeppsma.core.anatomy import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
+from deeppsma.core.defaults import DEFAULT_RECIPE
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.method import Method
-from deeppsma.pipeline.recipe import DEFAULT_RECIPE, Growing, Recipe, all_recipes, load_recipe
+from deeppsma.pipeline.recipe import Growing, Recipe, all_recipes, load_recipe
 
 
 def test_the_reports_five_are_there():
