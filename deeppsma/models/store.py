@@ -8,7 +8,10 @@ from pathlib import Path
 
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.settings import resources_folder
-from deeppsma.models.nnunet.adopt import adopt_model, find_models
+from deeppsma.core.tracer import Tracer
+from deeppsma.models.gtrc.consensus import Consensus
+from deeppsma.models.nnunet.adopt import adopt_model
+from deeppsma.models.repositories import Repository, find_consensus
 from deeppsma.models.weights import MANIFEST_NAME, WEIGHTS_NAME, Member, read_member
 
 #: Stands for every member of a folder.
@@ -82,7 +85,7 @@ class WeightsStore:
         if folder is None:
             remedy = "train some, or give their folder with --weights"
             raise WeightsError(str(self.folders[0]), "no weights to average", remedy)
-        own, models = _own_in(folder), find_models(folder)
+        own, models = _own_in(folder), Repository.of(folder).models
         members = [read_member(path) for path in own.values()]
         members = [member for member in members if member.network.exclusive == exclusive]
         if exclusive:  # as all models of nnU-Net do; where they do not count, they are not read
@@ -97,6 +100,21 @@ class WeightsStore:
         """Members of the folder that comes before the shipped ones which are not among those chosen."""
         taken = {member.name for member in chosen}
         return [name for name in _names_in(self.folders[0]) if name not in taken] if len(self.folders) > 1 else []
+
+    def consensus(self, tracer: Tracer) -> Consensus:
+        """GTRC-Net's consensus networks for a tracer.
+
+        Raises
+        ------
+        WeightsError
+            If there are none, or they cannot be used.
+        """
+        for folder in self.folders:
+            found = find_consensus(folder, tracer)
+            if found is not None:
+                return found
+        remedy = "import a clone of GTRC-Net that has them, or choose recipe gtrc_quick"
+        raise WeightsError(str(self.folders[0]), f"no consensus networks for {tracer.upper()} there", remedy)
 
     def member(self, name: str) -> Member:
         """The member of a name.
@@ -118,7 +136,7 @@ def _own_in(folder: Path) -> dict[str, Path]:
 
 
 def _names_in(folder: Path) -> list[str]:
-    own, models = _own_in(folder), find_models(folder)
+    own, models = _own_in(folder), Repository.of(folder).models
     if both := sorted(set(own) & set(models)):
         found = f"two members named {both[0]}, {own[both[0]]} and {models[both[0]]}"
         raise WeightsError(folder, found, "rename one of them")
@@ -127,4 +145,4 @@ def _names_in(folder: Path) -> list[str]:
 
 def _member_in(folder: Path, name: str) -> Member:
     own = _own_in(folder)
-    return read_member(own[name]) if name in own else adopt_model(name, find_models(folder)[name])
+    return read_member(own[name]) if name in own else adopt_model(name, Repository.of(folder).models[name])

@@ -73,7 +73,7 @@ class Member:
         """
         import torch
 
-        state, path = self._read_state()
+        state, path = self.read_state()
         remedy = "copy the member's folder again, or train it again"
         # Held against the architecture before memory is taken for it.
         if found := unfit(state, parameters_of(lambda: _build(self.network))):
@@ -85,7 +85,7 @@ class Member:
                 expected[key].copy_(tensor)
         return network.eval()
 
-    def _read_state(self) -> tuple[Mapping[str, torch.Tensor], Path]:
+    def read_state(self) -> tuple[Mapping[str, torch.Tensor], Path]:
         """Weights by parameter, verified to be those that ``sha256`` says; and their file, for messages."""
         from safetensors import SafetensorError
         from safetensors.torch import load

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core.errors import ConfigurationError, WeightsError
+from deeppsma.models.git_lfs import refuse_lfs_pointer
 from deeppsma.models.gtrc.consensus import FEATURES, ConsensusNetwork
 
 #: Unpacked. GTRC-Net's are 70 kB each.
 MAX_BYTES = 16 * 2**20
 _REMEDY = "copy the file again; if that does not help, it is no consensus network of GTRC-Net"
-_LFS = b"version https://git-lfs"
 
 
 def read_keras_file(path: Path) -> ConsensusNetwork:
@@ -51,18 +51,6 @@ def read_keras_file(path: Path) -> ConsensusNetwork:
         return ConsensusNetwork(tuple(kernels), tuple(biases))
     except ValueError as error:
         raise WeightsError(path, str(error), _REMEDY) from None
-
-
-def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file only says where Git LFS keeps its content."""
-    with path.open("rb") as file:
-        return file.read(len(_LFS)) == _LFS
-
-
-def refuse_lfs_pointer(path: Path) -> None:
-    """Raise the one line that helps who has cloned without Git LFS."""
-    if path.is_file() and is_lfs_pointer(path):
-        raise WeightsError(path, "is a Git LFS pointer, the weights are not there", "run git lfs pull in the clone")
 
 
 def _unzipped(path: Path) -> dict[str, bytes]:

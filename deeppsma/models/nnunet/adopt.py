@@ -37,7 +37,8 @@ class ModelMember(Member):
 
     network: ModelConfig
 
-    def _read_state(self) -> tuple[Mapping[str, torch.Tensor], Path]:
+    def read_state(self) -> tuple[Mapping[str, torch.Tensor], Path]:
+        """Weights by parameter, verified to be those of ``sha256``; and the folder, for messages."""
         if _sha256(self.folder, self.network.folds) != self.sha256:
             raise WeightsError(self.folder, "changed while it was in use", "run again when nothing is written there")
         return model_state(read_model_folder(self.folder, self.network.folds)), self.folder
@@ -65,8 +66,19 @@ def _is_model(folder: Path) -> bool:
     return (folder / "plans.json").is_file() and any(path.is_dir() for path in folder.glob("fold_*"))
 
 
-def adopt_model(name: str, folder: Path) -> Member:
-    """Member of a model folder that nobody has imported: every fold, not mirrored.
+def adopt_model(name: str, folder: Path, mirrored: bool = False, folds: Sequence[str] = ()) -> ModelMember:
+    """Member of a model folder that nobody has imported.
+
+    Parameters
+    ----------
+    name
+        Of the member; it may say whose scans the model sees.
+    folder
+        The model folder.
+    mirrored
+        See `ModelConfig`.
+    folds
+        None for every fold there.
 
     Raises
     ------
@@ -76,18 +88,44 @@ def adopt_model(name: str, folder: Path) -> Member:
         If its name does not say whose scans it sees, or its data set what it
         is fed: then it must be imported.
     """
-    model = read_model_folder(folder)
-    tracer = _tracer_of(name) or _tracer_of(model.dataset_name)
+    model = read_model_folder(folder, folds)
+    refuse_swapped(folder, model.dataset_name)
+    tracer = tracer_of(name) or tracer_of(model.dataset_name)
     if tracer is None:
         found = f"neither its name, {name}, nor its data set's, {model.dataset_name!r}, says PSMA or FDG alone"
         remedy = f"make a member of it with {_BY_IMPORT} --tracer, or leave it out"
         raise ConfigurationError(folder, found, remedy)
-    config = model_config(model, tracer, folder)
-    training = {"data": f"unknown data; an nnU-Net model folder, {model.dataset_name or name}"}
+    config = model_config(model, tracer, folder, mirrored=mirrored)
+    training = {"data": _trained_on(name, model)}
     return ModelMember(name, folder, config, _sha256(folder, config.folds), training)
 
 
-def _tracer_of(name: str) -> Tracer | None:
+def _trained_on(name: str, model: ModelFolder) -> str:
+    by = {"gtrc": "GTRC-Net", "lesiontracer": "LesionTracer"}.get(name.split("-", maxsplit=1)[0], "")
+    if not by:
+        return f"unknown data; an nnU-Net model folder, {model.dataset_name or name}"
+    return f"{model.cases} scans, as its data set says; {by}, {model.dataset_name}"
+
+
+def refuse_swapped(folder: Path, dataset_name: str, tracer: Tracer | None = None) -> None:
+    """Refuse a model whose plans are of another tracer than its folder, or than asked for.
+
+    Raises
+    ------
+    WeightsError
+        One line that names both.
+    """
+    said, place = tracer_of(dataset_name), folder.resolve().parent.name
+    if said is not None and tracer_of(place) not in (None, said):
+        remedy = "the folders were swapped: put each back where it belongs"
+        raise WeightsError(folder, f"lies in {place}, and its plans are of {dataset_name}", remedy)
+    if said is not None and tracer not in (None, said):
+        raise WeightsError(
+            folder, f"a model for {said.upper()} scans ({dataset_name})", f"not one for {tracer.upper()}"
+        )
+
+
+def tracer_of(name: str) -> Tracer | None:
     """The tracer that a name says; the challenge's own name says none."""
     rest = re.sub(r"deep[-_ ]?psma", "", name.lower())
     said = [tracer for tracer in Tracer if tracer in rest]
@@ -120,7 +158,7 @@ def model_config(
     WeightsError
         If no class is disease, or the channels do not fit.
     """
-    fed = tuple(channels) or usual_channels(model.channel_names)
+    fed = tuple(channels) or usual_channels(model.channel_names, [each.scheme for each in model.plan.normalisations])
     if not fed:
         found = f"the model is fed {', '.join(model.channel_names)}"
         remedy = f"name a kind for each with {_BY_IMPORT} --channels: ratio, ct, organ-spleen, sdf-spleen, ..."
@@ -144,19 +182,27 @@ def model_config(
         raise WeightsError(source, str(error), "give a model of this challenge, or other --channels") from None
 
 
-def usual_channels(names: Sequence[str]) -> tuple[str, ...]:
+def usual_channels(names: Sequence[str], schemes: Sequence[str] = ()) -> tuple[str, ...]:
     """Kinds of channels by their names: PET over threshold, CT, then classes of organs as masks or distances.
+
+    Or CT, then PET in SUV, where the latter is scaled by the training set's
+    own statistics, as LesionTracer's is.
 
     Parameters
     ----------
     names
         In the model's order.
+    schemes
+        Their normalisations.
 
     Returns
     -------
     tuple of str
         Empty if a name leaves a doubt.
     """
+    by_statistics = tuple(schemes) == ("CTNormalization", "CTNormalization")
+    if by_statistics and len(names) == 2 and _CT.search(names[0]) and re.search(r"pet|suv", names[1], re.IGNORECASE):
+        return "ct", "suv"
     if len(names) < 2 or not _PET.search(names[0]) or not _CT.search(names[1]) or _PET.search(names[1]):
         return ()
     kinds = ["ratio", "ct"]

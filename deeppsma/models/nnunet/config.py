@@ -51,7 +51,7 @@ class ModelConfig:
         if len(self.channels) != self.plan.shape.channels:
             raise ValueError(f"{len(self.channels)} channels named, and the model has {self.plan.shape.channels}")
         for kind, how in zip(self.channels, self.plan.normalisations, strict=True):
-            if how.scheme == "CTNormalization" and kind != "ct":
+            if how.scheme == "CTNormalization" and kind not in ("ct", "suv"):
                 raise ValueError(f"{kind} in the place of a channel that the plans normalise as a CT")
         if not self.folds or len(set(self.folds)) != len(self.folds):
             raise ValueError(f"folds must be named once each, not {self.folds}")

@@ -13,6 +13,7 @@ import numpy as np
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.memory import raise_if_short
 from deeppsma.core.settings import read_json
+from deeppsma.models.git_lfs import refuse_lfs_pointer
 from deeppsma.models.nnunet.plans import Plan, read_plan
 from deeppsma.models.tensors import parameters_of, unfit
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _REMEDY = "give a model folder of nnUNet_results, with plans.json, dataset.json and fold_*/checkpoint_*.pth"
 #: Of each fold, where nobody says otherwise.
 CHECKPOINT = "checkpoint_final.pth"
+#: LesionTracer's second head, for organs: inference does not use it.
+_ORGAN_HEAD = "decoder.organ_seg_layers."
 #: The decoder of nnU-Net's networks names the encoder a second time, and blocks name their parts twice.
 _REPEATED = ("decoder.encoder.", ".all_modules.")
 
@@ -40,6 +43,8 @@ class ModelFolder:
         As the plans call it; may be empty.
     folds
         Weights by fold, in the folds' order.
+    cases
+        How many it was trained on, as the data set says; 0 if it does not.
     """
 
     plan: Plan
@@ -47,6 +52,7 @@ class ModelFolder:
     labels: Mapping[str, int]
     dataset_name: str
     folds: Mapping[str, Mapping[str, torch.Tensor]]
+    cases: int = 0
 
 
 def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str = CHECKPOINT) -> ModelFolder:
@@ -78,10 +84,15 @@ def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str =
         path = folder / f"fold_{fold}" / checkpoint
         content = read_checkpoint(path)  # one at a time: an optimiser's state is twice as large as the weights
         try:
-            if plan is None:
-                mirrors = tuple(int(axis) for axis in content.get("inference_allowed_mirroring_axes") or ())
-                plan = read_plan(plans, dataset, content["init_args"]["configuration"], mirrors)
-            state = content["network_weights"]
+            mirrors = tuple(int(axis) for axis in content.get("inference_allowed_mirroring_axes") or ())
+            configuration = content["init_args"]["configuration"]
+            first = plan or read_plan(plans, dataset, configuration, mirrors)
+            # A checkpoint brings the plans that it was trained by.
+            if read_plan(content["init_args"].get("plans", plans), dataset, configuration, mirrors) != first:
+                raise WeightsError(
+                    path, "trained by other plans than the folder's", "keep each model in its own folder"
+                )
+            plan, state = first, content["network_weights"]
         except (ValueError, OverflowError, RecursionError) as error:
             raise WeightsError(folder / "plans.json", str(error), "give a model that this package knows") from None
         except (KeyError, TypeError, AttributeError) as error:
@@ -89,7 +100,9 @@ def read_model_folder(folder: Path, folds: Sequence[str] = (), checkpoint: str =
         kept[fold] = _fitting(state, plan, path)
     if plan is None:
         raise WeightsError(folder, f"no fold_*/{checkpoint} there", _REMEDY)
-    return ModelFolder(plan, channel_names, labels, str(plans.get("dataset_name", "")), kept)
+    said = dataset.get("numTraining")
+    cases = said if isinstance(said, int) else 0
+    return ModelFolder(plan, channel_names, labels, str(plans.get("dataset_name", "")), kept, cases)
 
 
 def _folds_in(folder: Path, checkpoint: str) -> list[str]:
@@ -124,6 +137,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     try:
+        refuse_lfs_pointer(path)
         with torch.serialization.safe_globals(_plain_numbers()):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -173,7 +187,8 @@ def _fitting(state: Any, plan: Plan, path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(path, "no table of weights", _REMEDY)
     # A compiled or distributed network's names begin otherwise.
     plain = {str(key).removeprefix("module.").removeprefix("_orig_mod."): value for key, value in dict(state).items()}
-    found = {key: value for key, value in plain.items() if not any(part in key for part in _REPEATED)}
+    left = (*_REPEATED, _ORGAN_HEAD)
+    found = {key: value for key, value in plain.items() if not any(part in key for part in left)}
     if problem := unfit(found, wanted):
         raise WeightsError(path, problem, "give plans, dataset.json and checkpoints of this very training")
     return {key: value.detach() for key, value in found.items()}

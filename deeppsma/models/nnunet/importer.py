@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deeppsma.core.errors import ConfigurationError, WeightsError
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.config import NetworkConfig
-from deeppsma.models.nnunet.adopt import model_config, model_state
+from deeppsma.models.nnunet.adopt import model_config, model_state, refuse_swapped
 from deeppsma.models.nnunet.config import ModelConfig
 from deeppsma.models.nnunet.folder import CHECKPOINT, read_checkpoint, read_model_folder
 from deeppsma.models.weights import MANIFEST_NAME, Member, write_member
@@ -59,6 +59,7 @@ def import_weights(request: ImportRequest, cds: NetworkConfig) -> Member:
         model = read_model_folder(request.source, request.folds, request.checkpoint)
         if request.tracer not in set(Tracer):
             raise ConfigurationError("--tracer", "an nnU-Net model sees one tracer's scans", "name psma or fdg")
+        refuse_swapped(request.source, model.dataset_name, Tracer(request.tracer))
         network = model_config(model, Tracer(request.tracer), request.source, request.channels, request.mirrored)
         state = model_state(model)
     else:
