@@ -94,9 +94,12 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("out", type=Path, metavar="OUT", help="one folder per patient is made there")
     command.add_argument("--cases", type=int, default=1, help="how many (default 1)")
     command.add_argument("--seed", type=int, default=0, help="of the first patient (default 0)")
-    layouts = ("platform", "train")
+    layouts = ("platform", "train", "dicom")
     command.add_argument(
-        "--layout", choices=layouts, default="platform", help="as the platform's or the data set's folders"
+        "--layout",
+        choices=layouts,
+        default="platform",
+        help="as the platform's or the data set's folders, or as DICOM studies",
     )
     add_jobs(command)
     command.add_argument(

@@ -1,4 +1,4 @@
-"""Cohorts of synthetic patients on disk, in the platform's or the data set's layout."""
+"""Cohorts of synthetic patients on disk: in the platform's layout, the data set's, or as DICOM studies."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import numpy as np
 from deeppsma.core.settings import read_json, write_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
-from deeppsma.io.layouts import StudyImages, layout_named
+from deeppsma.io.layouts import Layout, StudyImages, layout_named
 from deeppsma.phantom.card import made_with
 from deeppsma.phantom.patient import Patient, draw_patient
 from deeppsma.phantom.session import PhantomOptions
+from deeppsma.phantom.write_dicom import DicomLayout
 
 CARD_NAME = "patient.json"
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -36,7 +37,7 @@ class CohortPlan:
     cases, seed
         Patient i is drawn from ``seed + i``.
     layout
-        "platform" or "train".
+        "platform", "train" or "dicom".
     options
         What to make of each patient.
     """
@@ -48,13 +49,13 @@ class CohortPlan:
     options: PhantomOptions = field(default_factory=PhantomOptions)
 
     def __post_init__(self) -> None:
-        layout_named(self.layout)
+        _layout(self.layout)
         if self.cases < 1 or self.seed < 0:
             raise ValueError(f"need at least one case and a seed of 0 or more, not {self.cases} and {self.seed}")
 
     def folder(self, number: int) -> Path:
         """Folder of patient ``number`` (from 0)."""
-        return self.out / f"{layout_named(self.layout).folder_stem}_{self.seed + number:04d}"
+        return self.out / f"{_layout(self.layout).folder_stem}_{self.seed + number:04d}"
 
 
 def write_cohort(plan: CohortPlan, jobs: int = 1) -> Iterator[Path]:
@@ -92,8 +93,8 @@ def write_cohort(plan: CohortPlan, jobs: int = 1) -> Iterator[Path]:
 
 
 def write_patient(patient: Patient, folder: Path, layout: str) -> None:
-    """Write one patient in a layout of `deeppsma.io.layouts`; his card is written last and says that he is whole."""
-    chosen = layout_named(layout)
+    """Write one patient in a layout of `deeppsma.io.layouts` or as DICOM; his card, written last, says he is whole."""
+    chosen = _layout(layout, patient)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -101,6 +102,17 @@ def write_patient(patient: Patient, folder: Path, layout: str) -> None:
     write_json(partial / CARD_NAME, patient.card)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _layout(name: str, patient: Patient | None = None) -> Layout:
+    """The layout of a name; as DICOM with the patient's weight and his scanners' habits."""
+    if name != DicomLayout.name:
+        return layout_named(name)
+    if patient is None:
+        return DicomLayout()
+    visits = {tracer: session.visit for tracer, session in patient.sessions.items()}
+    habits = {tracer: "ge" if visit.scanner.name.startswith("ge") else "siemens" for tracer, visit in visits.items()}
+    return DicomLayout(visits[Tracer.PSMA].physique.weight_kg, habits)
 
 
 def _make(plan: CohortPlan, number: int) -> Path:

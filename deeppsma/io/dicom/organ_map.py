@@ -149,8 +149,9 @@ def open_organ_map(files: SeriesFiles) -> OrganMap:
     if header.text("SegmentationType").upper() not in ("BINARY", "LABELMAP"):
         raise header.refuse("SegmentationType", f"is {header.text('SegmentationType') or 'missing'}", _EXPORT)
     labels = {}
+    known = {plain_name(name): number for name, number in organ_numbers().items()}
     for item in header.items("SegmentSequence"):
-        label = organ_numbers().get(plain_name(item.text("SegmentLabel")))
+        label = known.get(plain_name(item.text("SegmentLabel")))
         number = item.number("SegmentNumber")
         if label is not None and number is not None:
             labels[int(number)] = label

@@ -1,0 +1,164 @@
+"""A case of a patient's DICOM studies: what the challenge gives and a hospital does not have is made here.
+
+The FDG threshold comes from the liver, the PSMA threshold is 3, the transform between the sessions from their CTs,
+organ maps from DICOM, from files, or from TotalSegmentator. Whatever is missing or fails is a note of the case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deeppsma.core.errors import InputError
+from deeppsma.core.tracer import Tracer
+from deeppsma.core.transforms import RigidTransform
+from deeppsma.core.volume import Volume
+from deeppsma.io.case import Case, ImageSource, MemoryImage, Study
+from deeppsma.io.dicom.inspect import summarise
+from deeppsma.io.dicom.site import Site
+from deeppsma.io.dicom.study import DicomPatient, open_patient
+from deeppsma.io.image_files import ImageFile
+from deeppsma.io.organ_segmenter import OrganSegmenter
+from deeppsma.preprocessing.liver_threshold import PSMA_THRESHOLD_SUV, liver_uptake
+from deeppsma.preprocessing.registration import register
+
+
+@dataclass(frozen=True)
+class DicomOptions:
+    """What the user may say beside the folder.
+
+    Parameters
+    ----------
+    site
+        A hospital's rules.
+    thresholds_suv
+        By tracer; one that is not there is found by the rule.
+    organs
+        Organ maps as files, by tracer; they come before those in the folder.
+    segmenter
+        Makes organ maps that are missing, or None.
+    """
+
+    site: Site = field(default_factory=Site)
+    thresholds_suv: Mapping[Tracer, float] = field(default_factory=dict)
+    organs: Mapping[Tracer, Path] = field(default_factory=dict)
+    segmenter: OrganSegmenter | None = None
+
+
+@dataclass(frozen=True)
+class DicomCase:
+    """A case, and the DICOM series that it was made of.
+
+    Parameters
+    ----------
+    case
+        For the pipeline.
+    patient
+        The series: results are written into their studies.
+    """
+
+    case: Case
+    patient: DicomPatient
+
+
+def open_dicom_case(folder: Path | str, options: DicomOptions | None = None) -> DicomCase:
+    """Make a case of a folder of DICOM files.
+
+    Parameters
+    ----------
+    folder
+        Any mix of files of one patient, of one session or both.
+    options
+        What the user says.
+
+    Returns
+    -------
+    DicomCase
+        The case's notes say how each thing came about. Where the sessions cannot be registered it has no transform.
+
+    Raises
+    ------
+    InputError
+        One line: what cannot be used or decided, and what to do.
+    """
+    options = options or DicomOptions()
+    patient = open_patient(folder, options.site)
+    notes = list(patient.notes)
+    organs = {tracer: _organs(patient, tracer, options, notes) for tracer in patient.tracers}
+    studies = {
+        tracer: Study(
+            tracer,
+            patient.pet(tracer),
+            _threshold(patient, tracer, organs[tracer], options, notes),
+            organs[tracer],
+            patient.ct(tracer),
+        )
+        for tracer in patient.tracers
+    }
+    transform = _transform(patient, studies, notes) if len(studies) == len(Tracer) else None
+    return DicomCase(Case(patient.name, studies, transform, tuple(notes)), patient)
+
+
+def _organs(patient: DicomPatient, tracer: Tracer, options: DicomOptions, notes: list[str]) -> ImageSource | None:
+    name = f"{tracer.upper()} organ map"
+    if tracer in options.organs:
+        notes.append(f"{name}: the file given")
+        return ImageFile(options.organs[tracer])
+    if (found := patient.organs(tracer)) is not None:
+        return found
+    ct = patient.ct(tracer)
+    if options.segmenter is not None and ct is not None:
+        made = options.segmenter.segment(ct.read())
+        notes.append(f"{name}: made by {Path(options.segmenter.program).name} of the {tracer.upper()} CT")
+        return MemoryImage(made, Path(name))
+    notes.append(f"{name}: none; what depends on organs is left out")
+    return None
+
+
+def _threshold(
+    patient: DicomPatient, tracer: Tracer, organs: ImageSource | None, options: DicomOptions, notes: list[str]
+) -> float:
+    """Threshold as given, or by the rule; the checks of SUV are made on the way."""
+    series = patient.pet(tracer)
+    pet = series.read()
+    weight = series.suv.weight_kg if series.suv is not None else None
+    notes.append(f"{tracer.upper()} PET: {summarise(pet, weight).describe()}")
+    liver = liver_uptake(pet, organs.read()) if organs is not None else None
+    if liver is None:
+        notes.append(f"{tracer.upper()} PET: no liver to check SUV by")
+    else:
+        notes.append(f"{tracer.upper()} PET: {liver.describe()}")
+        if tracer is Tracer.FDG and liver.unusual_for_fdg:
+            notes.append(f"FDG PET: {liver.unusual_for_fdg}")
+    if tracer in options.thresholds_suv:
+        notes.append(f"{tracer.upper()} threshold: SUV {options.thresholds_suv[tracer]:g}, as given")
+        return options.thresholds_suv[tracer]
+    if tracer is Tracer.PSMA:
+        notes.append(f"PSMA threshold: SUV {PSMA_THRESHOLD_SUV:g}, the challenge's")
+        return PSMA_THRESHOLD_SUV
+    if liver is None:
+        remedy = "give an organ map (--organs fdg=FILE), or the threshold (--fdg-threshold SUV)"
+        raise InputError(series.path, "no FDG threshold: it comes from the liver, and there is no organ map", remedy)
+    notes.append(f"FDG threshold: SUV {liver.threshold_suv:.3f}, liver mean + 2 SD")
+    return liver.threshold_suv
+
+
+def _transform(patient: DicomPatient, studies: Mapping[Tracer, Study], notes: list[str]) -> RigidTransform | None:
+    """FDG to PSMA; None, with a note, where it cannot be found."""
+    if patient.one_frame:
+        notes.append("registration: none needed, both PETs lie in one frame of reference")
+        return RigidTransform()
+    psma, fdg = studies[Tracer.PSMA], studies[Tracer.FDG]
+    fixed, moving = fdg.read_ct(), psma.read_ct()
+    alone = "each tracer is seen in its own space alone"
+    if fixed is None or moving is None:
+        notes.append(f"registration: not possible without both CTs; {alone}")
+        return None
+    maps: tuple[Volume | None, Volume | None] = (fdg.read_organs(), psma.read_organs())
+    found = register(fixed, moving, *maps)
+    if found.quality.failure:
+        notes.append(f"registration: failed ({found.quality.failure}); {alone}")
+        return None
+    notes.append(f"registration: {found.quality.describe()}")
+    return found.transform
