@@ -42,7 +42,9 @@ class Peak:
     index_zyx: IndexZyx
 
 
-def suv_peak(suv: NDArray[np.float32], lesion: NDArray[np.bool_], spacing_zyx: VectorZyx, sphere: str = "overlap") -> Peak:
+def suv_peak(
+    suv: NDArray[np.float32], lesion: NDArray[np.bool_], spacing_zyx: VectorZyx, sphere: str = "overlap"
+) -> Peak:
     """SUVpeak of one lesion.
 
     Parameters
