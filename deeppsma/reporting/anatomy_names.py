@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,8 @@ _STEP_MM = 2.5
 _POINTS = 150
 #: Around a landmark's height, mm.
 _HEIGHT_MM = 12.0
+#: A focus farther than this from a bone is not in it, whatever else is near.
+_BONE_MM = 10.0
 _NO_MAP = "unnamed: no organ map"
 
 
@@ -116,16 +119,14 @@ class AnatomyMap:
         index, labels = index[order], labels[order]
         world = organs_map.geometry.index_to_world(index * np.array(steps))
         starts = np.searchsorted(labels, np.arange(organs.LABEL_MAX + 2))
-        self._points = {
-            label: world[a:b]
-            for label, (a, b) in enumerate(zip(starts[:-1], starts[1:], strict=True))
-            if label and b > a
-        }
+        self._points = {label: world[a:b] for label, (a, b) in enumerate(pairwise(starts)) if label and b > a}
+        self._bounds = {label: (p.min(axis=0), p.max(axis=0)) for label, p in self._points.items()}
         self._map = organs_map
         self._trees: dict[int, cKDTree] = {}
         self._spine = self._spine_course()
         self._promontory = self._height_of(organs.SACRUM)
         self._aortic_hiatus = self._height_of(organs.VERTEBRAE[organs.VERTEBRA_NAMES.index("T12")])
+        self._neck = self._height_of(organs.VERTEBRAE[organs.VERTEBRA_NAMES.index("C7")])
         self._caval_hiatus = self._height_of(organs.VERTEBRAE[organs.VERTEBRA_NAMES.index("T8")])
 
     def name(self, points_xyz: NDArray[np.float64]) -> Naming:
@@ -156,7 +157,8 @@ class AnatomyMap:
             if not self._possible(site, centre):
                 continue
             each = [self._distance(label, points, inside, distances) for label in site.labels]
-            if (mean := min(each)) <= self.rules.largest_mm:
+            reach = _BONE_MM if site.kind == "bone" else self.rules.largest_mm
+            if (mean := min(each)) <= reach:
                 found.append((mean + site.bias_mm, mean, site))
         found.sort(key=lambda entry: entry[0])
         names: list[tuple[float, SiteName]] = []
@@ -177,6 +179,31 @@ class AnatomyMap:
         """Labels at world points; 0 outside the map."""
         return self._labels_at(points_xyz)
 
+    def in_head(self, points_xyz: NDArray[np.float64]) -> bool:
+        """Whether points lie in the soft tissue at or above the jaw: above C4, outside labelled organs and bones."""
+        c4 = self._height_of(organs.VERTEBRAE[organs.VERTEBRA_NAMES.index("C4")])
+        if c4 is None and organs.SKULL in self._points:
+            c4 = float(self._points[organs.SKULL][:, 2].min())
+        if c4 is None or points_xyz[:, 2].mean() < c4:
+            return False
+        return bool((self._labels_at(points_xyz) == 0).mean() > 0.5)
+
+    def within(self, points_xyz: NDArray[np.float64], labels: tuple[int, ...], reach_mm: float) -> NDArray[np.bool_]:
+        """Which of the world points lie in labels, or at most ``reach_mm`` from them."""
+        near = np.isin(self._labels_at(points_xyz), labels)
+        for label in labels:
+            if label in self._points and len(points_xyz):
+                distance, _ = self._tree(label).query(points_xyz, distance_upper_bound=reach_mm)
+                near |= np.isfinite(distance)
+        return near
+
+    def _tree(self, label: int) -> cKDTree:
+        if label not in self._trees:
+            from scipy.spatial import cKDTree
+
+            self._trees[label] = cKDTree(self._points[label])
+        return self._trees[label]
+
     def _labels_at(self, points: NDArray[np.float64]) -> NDArray[np.uint8]:
         index = np.rint(self._map.geometry.world_to_index(points)).astype(int)
         shape = np.array(self._map.geometry.shape_zyx)
@@ -192,16 +219,12 @@ class AnatomyMap:
         if label in known:
             return known[label]
         known[label] = float("inf")
-        surface = self._points.get(label)
-        if surface is None:
+        if label not in self._points:
             return known[label]
-        gap = np.maximum(surface.min(axis=0) - points.max(axis=0), points.min(axis=0) - surface.max(axis=0))
+        low, high = self._bounds[label]
+        gap = np.maximum(low - points.max(axis=0), points.min(axis=0) - high)
         if np.linalg.norm(np.maximum(gap, 0)) <= self.rules.largest_mm:
-            if label not in self._trees:
-                from scipy.spatial import cKDTree
-
-                self._trees[label] = cKDTree(surface)
-            away, _ = self._trees[label].query(points)
+            away, _ = self._tree(label).query(points)
             known[label] = float(np.where(inside == label, 0.0, away).mean())
         return known[label]
 
@@ -215,7 +238,7 @@ class AnatomyMap:
             "pelvis": (-np.inf, low + _HEIGHT_MM if np.isfinite(low) else np.inf),
             "abdomen": (low, aorta),
             "below cava's hiatus": (low, cava),
-            "chest": (aorta if np.isfinite(aorta) else -np.inf, np.inf),
+            "chest": (aorta if np.isfinite(aorta) else -np.inf, np.inf if self._neck is None else self._neck),
         }
         lowest, highest = heights[site.where]
         if not lowest <= z <= highest:
