@@ -49,9 +49,8 @@ class TracerResult:
 
     def __post_init__(self) -> None:
         if not self.mask.geometry.same_grid(self.pet.geometry):
-            raise ValueError(
-                f"the {self.tracer} mask is on {self.mask.geometry.describe()}, its PET on {self.pet.geometry.describe()}"
-            )
+            mask, pet = self.mask.geometry.describe(), self.pet.geometry.describe()
+            raise ValueError(f"the {self.tracer} mask is on {mask}, its PET on {pet}")
         if not self.threshold_suv > 0:
             raise ValueError(f"the threshold must be above 0, not {self.threshold_suv}")
 

@@ -221,7 +221,7 @@ def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) 
     for number, place in enumerate(find_objects(foci.labels), start=1):
         start = (place[0].start, place[1].start, place[2].start)
         stop = (place[0].stop, place[1].stop, place[2].stop)
-        own = Box(start, stop).grown((reach_z, reach_y, reach_x)).clipped(foci.labels.shape)  # type: ignore[arg-type]
+        own = Box(start, stop).grown((reach_z, reach_y, reach_x)).clipped(foci.labels.shape)
         mine = foci.labels[own.slices] == number
         corner = np.array(own.start_zyx) + np.array(foci.box.start_zyx)
         suv = scan.pet.voxels[tuple(slice(c, c + n) for c, n in zip(corner, own.shape_zyx, strict=True))]
