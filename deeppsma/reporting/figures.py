@@ -31,7 +31,7 @@ _NUMBERED, _SCALE, _THUMB_PX, _THUMB_MM = 25, 2, 96, 90.0
 
 
 def class_letter(content: ReportContent, lesion_id: str) -> str:
-    """ "C" concordant, "P" or "F" that tracer alone, "?" not judged; with one tracer its letter."""
+    """Class of a lesion: C concordant, P or F that tracer alone, ? not judged; with one tracer its letter."""
     own = "P" if content.table.by_id(lesion_id).tracer is Tracer.PSMA else "F"
     if content.concordance is None:
         return own

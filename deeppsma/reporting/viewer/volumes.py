@@ -29,9 +29,9 @@ SUV_STEP, SUV_MAX = 0.1, 25.5
 #: CT window that is packed, HU, and its grey levels.
 CT_LOW_HU, CT_HIGH_HU, CT_LEVELS = -160.0, 240.0, 32
 #: Not finer than this, and not more voxels than these.
-FINEST_MM, MOST_VOXELS = 2.5, 12_000_000
-#: What is cut off around the man: planes whose mean SUV is below this, but for a margin.
-_BODY_SUV, _MARGIN_MM = 0.03, 15.0
+FINEST_MM, MOST_VOXELS = 2.5, 6_000_000
+#: What is cut off around the man: rows and columns nowhere above this SUV (mean over all slices), but for a margin.
+_BODY_SUV, _MARGIN_MM = 0.1, 12.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _corners(grid: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _body(pet: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """World x, y that hold the man: where rows and columns of the PET have uptake on average."""
+    """World x, y that hold the man: where rows and columns of the PET, averaged over its slices, have uptake."""
     thin = Volume(
         np.ascontiguousarray(pet.voxels[::4]),
         Geometry(
@@ -122,7 +122,7 @@ def _body(pet: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         ),
     )
     flat = np.asarray(thin.voxels.mean(axis=0, dtype=np.float64))
-    y, x = (np.flatnonzero(flat.mean(axis=axis) > _BODY_SUV) for axis in (1, 0))
+    y, x = (np.flatnonzero(flat.max(axis=axis) > _BODY_SUV) for axis in (1, 0))
     if not len(y) or not len(x):
         low, high = _corners(pet.geometry)
         return low[:2], high[:2]
