@@ -29,7 +29,7 @@ SUV_STEP, SUV_MAX = 0.1, 25.5
 #: CT window that is packed, HU, and its grey levels.
 CT_LOW_HU, CT_HIGH_HU, CT_LEVELS = -160.0, 240.0, 32
 #: Not finer than this, and not more voxels than these.
-FINEST_MM, MOST_VOXELS = 2.5, 6_000_000
+FINEST_MM, MOST_VOXELS = 2.5, 5_000_000
 #: What is cut off around the man: rows and columns nowhere above this SUV (mean over all slices), but for a margin.
 _BODY_SUV, _MARGIN_MM = 0.1, 12.0
 
