@@ -11,6 +11,7 @@ from pathlib import Path
 from deeppsma._version import __version__
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights
+from deeppsma.cli.reporting import add_reporting
 from deeppsma.cli.research import add_research
 from deeppsma.operation.job import Job, run_job
 from deeppsma.pipeline.recipe import DEFAULT_RECIPE
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_phantom(commands)
     _add_recipes(commands)
     _add_weights(commands)
+    add_reporting(commands)
     add_research(commands)
     return parser
 

@@ -31,6 +31,8 @@ from deeppsma.io.publishing import (
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
+#: What `deeppsma.reporting.report_files` writes beside a result; it goes when the result goes.
+READING_NAMES = ("report.html", "report.pdf", "lesions.csv", "report_foci.npz", "report.json")
 _NOT_OURS = "move it away, or give another folder"
 _NOTHING_WRITTEN = "no result was written"
 
@@ -225,5 +227,5 @@ def _remove_result(out: Path) -> None:
     for tracer in Tracer:
         mask_path(out, tracer).unlink(missing_ok=True)
         remove_empty(mask_path(out, tracer).parent, out)
-    for name in (PICTURE_NAME, REPORT_NAME):
+    for name in (*READING_NAMES, PICTURE_NAME, REPORT_NAME):
         (out / name).unlink(missing_ok=True)

@@ -125,24 +125,37 @@ def load_case_result(out: Path, case: Case, synthetic: bool = False) -> CaseResu
     report = read_json(report_path, "segment the case again")
     if not isinstance(report, dict):
         raise InputError(report_path, "no run report", "segment the case again")
-    scans = {}
-    for tracer in Tracer:
-        path, study = mask_path(out, tracer), getattr(case, tracer.value, None)
-        if study is None or not path.is_file():
-            continue
-        mask = ImageFile(path).read()
-        try:
-            scans[tracer] = TracerResult(
-                tracer,
-                study.read_pet(),
-                study.threshold_suv,
-                Volume((mask.voxels > 0).astype(np.uint8), mask.geometry),
-                study.read_organs(),
-                study.read_ct(),
-            )
-        except ValueError as error:
-            raise InputError(path, str(error), "give the case that this result was made from") from None
-    if not scans:
+    masks = {t: ImageFile(mask_path(out, t)).read() for t in case.tracers if mask_path(out, t).is_file()}
+    if not masks:
         raise InputError(out, "no mask there", "give a folder that deeppsma segment wrote")
+    try:
+        return case_result(case, masks, report, synthetic)
+    except ValueError as error:
+        raise InputError(out, str(error), "give the case that this result was made from") from None
+
+
+def case_result(
+    case: Case, masks: Mapping[Tracer, Volume], run_report: Mapping[str, Any], synthetic: bool = False
+) -> CaseResult:
+    """A case with masks in memory.
+
+    Parameters
+    ----------
+    case, masks, run_report, synthetic
+        As `CaseResult` says; a mask for each tracer that is to be reported.
+
+    Raises
+    ------
+    ValueError
+        If a mask is not on its PET's grid, or two tracers are not registered.
+    InputError
+        If an image cannot be read.
+    """
+    scans = {}
+    for tracer in (t for t in case.tracers if t in masks):
+        study, mask = case.study(tracer), masks[tracer]
+        pet = study.read_pet()
+        found = Volume((mask.voxels > 0).astype(np.uint8), mask.geometry)
+        scans[tracer] = TracerResult(tracer, pet, study.threshold_suv, found, study.read_organs(), study.read_ct())
     transform = case.fdg_to_psma if len(scans) == len(Tracer) else None
-    return CaseResult(case.name, scans, transform, report, synthetic)
+    return CaseResult(case.name, scans, transform, run_report, synthetic)
