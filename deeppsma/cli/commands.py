@@ -11,6 +11,7 @@ from deeppsma._version import __version__
 from deeppsma.cli.dicom import add_dicom
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
+from deeppsma.cli.reporting import add_reporting
 from deeppsma.cli.research import add_research
 from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add_dicom(commands)
     _add_recipes(commands)
     _add_weights(commands)
+    add_reporting(commands)
     add_research(commands)
     return parser
 

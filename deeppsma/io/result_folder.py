@@ -32,6 +32,8 @@ from deeppsma.io.publishing import (
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
+#: What `deeppsma.reporting.report_files` writes beside a result; it goes when the result goes.
+READING_NAMES = ("report.html", "report.pdf", "lesions.csv", "report_foci.npz", "report.json")
 _NOT_OURS = "move it away, or give another folder"
 _NOTHING_WRITTEN = "no result was written"
 
@@ -247,5 +249,5 @@ def _remove_result(out: Path) -> None:
         mask_path(out, tracer).unlink(missing_ok=True)
         remove_empty(mask_path(out, tracer).parent, out)
     probabilities = [probability_name(tracer, suffix) for tracer in Tracer for suffix in PROBABILITY_SUFFIXES]
-    for name in (*probabilities, PICTURE_NAME, REPORT_NAME):
+    for name in (*probabilities, *READING_NAMES, PICTURE_NAME, REPORT_NAME):
         (out / name).unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""Commands on what was found: the report, a second visit, and a physician's review."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from deeppsma.core.errors import InputError
+
+
+def add_reporting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``report``, ``compare`` and ``apply-review``."""
+    command = commands.add_parser(
+        "report",
+        help="page, PDF and tables of a result",
+        description="Writes report.html (one file, opens by double click, loads nothing), report.pdf, lesions.csv and "
+        "report.json into OUT. Every figure is explained in docs/report.md.",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="result folder of 'deeppsma segment'")
+    command.add_argument("case", type=Path, metavar="CASE", help="the case that it was made from")
+    command.add_argument("--no-ct", action="store_true", help="leave the CT, which shows the face, out of the page")
+    command.add_argument("--no-pdf", action="store_true", help="no PDF (it needs the package reportlab)")
+    command.set_defaults(run=_report)
+    command = commands.add_parser(
+        "compare",
+        help="a second visit against the first",
+        description="PSMA volumes, new lesions after registration of the two visits, and the value of RECIP 1.0. "
+        "Writes BEFORE and AFTER into AFTER/comparison.json and prints it. Both need a report.",
+    )
+    command.add_argument("before", type=Path, metavar="BEFORE", help="result folder of the first visit")
+    command.add_argument("after", type=Path, metavar="AFTER", help="result folder of the second visit")
+    command.add_argument("case_before", type=Path, metavar="CASE_BEFORE", help="case of the first visit")
+    command.add_argument("case_after", type=Path, metavar="CASE_AFTER", help="case of the second visit")
+    command.set_defaults(run=_compare)
+    command = commands.add_parser(
+        "apply-review",
+        help="reviewed masks of a saved review",
+        description="Writes the reviewed masks to OUT/reviewed: rejected foci left out, confirmed possible misses "
+        "added. Who decided what is recorded there in run_report.json; the result itself stays as it is.",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="result folder with its report")
+    command.add_argument("review", type=Path, metavar="REVIEW", help="review.json that the page saved")
+    command.set_defaults(run=_apply_review)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from deeppsma.io.layouts import load_case
+    from deeppsma.reporting.pictures import kind_of_patient
+    from deeppsma.reporting.report_files import report_of_folder, write_report
+
+    if not options.out.is_dir():
+        raise InputError(options.out, "no such folder", "give a folder that deeppsma segment wrote")
+    synthetic = bool(kind_of_patient(options.case))
+    made = report_of_folder(options.out, load_case(options.case), synthetic, not options.no_ct)
+    for path in write_report(made, options.out, not options.no_pdf):
+        print(path)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from deeppsma.io.layouts import load_case
+    from deeppsma.reporting.compare import compare_folders, write_comparison
+
+    found = compare_folders(
+        options.before, load_case(options.case_before), options.after, load_case(options.case_after)
+    )
+    for line in found.lines():
+        print(line)
+    print(write_comparison(found, options.after))
+
+
+def _apply_review(options: argparse.Namespace) -> None:
+    from deeppsma.reporting.apply_review import apply_review
+
+    for path in apply_review(options.out, options.review):
+        print(path)

@@ -1,0 +1,305 @@
+"""Both tracers together: what each lesion's other tracer shows at the same place.
+
+No published rule says when a lesion of one tracer is the other's (tolerance, volume or overlap); this one is declared
+here and its tolerance printed. Lesion by lesion, not voxel by voxel: edges of one and the same node differ between
+tracers, so that voxels of one tracer alone are mostly edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.core import anatomy as organs
+from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
+from deeppsma.reporting.case_result import CaseResult, TracerResult
+from deeppsma.reporting.lesion_table import Lesion, LesionTable
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
+
+#: Distances at which volumes are given, mm; the middle one decides the class.
+TOLERANCES_MM = (0.0, 5.0, 10.0)
+TOLERANCE_MM = 5.0
+#: Below this volume a missing uptake may be blurred away (partial volume).
+PARTIAL_VOLUME_ML = 2.0
+#: Organs of high normal uptake on either tracer: what lies in or beside them is not judged by that tracer.
+_BRIGHT = (organs.KIDNEY_RIGHT, organs.KIDNEY_LEFT, organs.BLADDER, organs.BRAIN, organs.HEART, organs.LIVER,
+           organs.SPLEEN, organs.SMALL_BOWEL, organs.DUODENUM, organs.COLON, organs.STOMACH)  # fmt: skip
+#: Erosion of the aorta before its blood is measured, and the voxels it must leave.
+_BLOOD_EROSION, _BLOOD_VOXELS = 1, 20
+#: A share above this decides "outside the other's field of view" and "hidden".
+_HALF = 0.5
+
+
+class Match(StrEnum):
+    """What the other tracer shows at a lesion."""
+
+    CONCORDANT = "concordant"
+    BELOW = "below the other's threshold"
+    UNSEGMENTED = "above the other's threshold, not called disease"
+    ONLY = "this tracer only"
+    UNKNOWN = "not judged"
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """A lesion seen by the other tracer.
+
+    Parameters
+    ----------
+    lesion_id
+        Which lesion.
+    match
+        The class, at `TOLERANCE_MM`.
+    group
+        "C1": lesions of both tracers that are one place; "" for none.
+    partners
+        Lesions of the other tracer within the tolerance.
+    distance_mm
+        Nearest voxel of the other's mask; 0 where one lies in it, infinite without any.
+    other_suv_max
+        Highest SUV of the other tracer within `TOLERANCE_MM` of the lesion; where the other calls nothing there
+        disease, without organs of high normal uptake and without its disease elsewhere. NaN where it was not seen.
+    notes
+        What weakens the class: "small: ...", "outside ...", "hidden ...".
+    """
+
+    lesion_id: str
+    match: Match
+    group: str
+    partners: tuple[str, ...]
+    distance_mm: float
+    other_suv_max: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Concordance:
+    """Both tracers' lesions, held against each other.
+
+    Parameters
+    ----------
+    counterparts
+        By lesion.
+    shared_ml, single_ml
+        By tracer, then tolerance (mm): volume of lesions with, and without, disease of the other tracer within it.
+    blood_suv
+        Mean of the aorta's blood by tracer; None where it could not be measured.
+    """
+
+    counterparts: Mapping[str, Counterpart]
+    shared_ml: Mapping[Tracer, Mapping[float, float]]
+    single_ml: Mapping[Tracer, Mapping[float, float]]
+    blood_suv: Mapping[Tracer, float | None]
+
+    def class_ml(self, table: LesionTable, tracer: Tracer, match: Match) -> float:
+        """Volume of a tracer's lesions of a class."""
+        return sum(lesion.volume_ml for lesion in table.of(tracer) if self.counterparts[lesion.id].match is match)
+
+
+def concordance(result: CaseResult, table: LesionTable) -> Concordance | None:
+    """Hold both tracers' lesions against each other; None with one tracer alone."""
+    if len(result.tracers) < 2:
+        return None
+    blood = {tracer: blood_pool_suv(result.scans[tracer]) for tracer in Tracer}
+    seen = {tracer: _points_by_lesion(table, tracer) for tracer in Tracer}
+    trees = {tracer: _tree(seen[tracer]) for tracer in Tracer}
+    found: dict[str, Counterpart] = {}
+    for tracer in Tracer:
+        other = tracer.other
+        for lesion in table.of(tracer):
+            mapped = result.transform(tracer).apply(seen[tracer][lesion.number])
+            distance, partners = _nearest(mapped, result.scans[other], trees[other])
+            names = tuple(f"{_letter(table, other)}{number}" for number in partners)
+            found[lesion.id] = _judged(lesion, mapped, result.scans[other], blood[other], distance, names)
+    groups = _groups(found)
+    found = {key: _in_group(value, groups.get(key, "")) for key, value in found.items()}
+    shared = {t: {mm: _within(table, found, t, mm) for mm in TOLERANCES_MM} for t in Tracer}
+    total = {t: sum(lesion.volume_ml for lesion in table.of(t)) for t in Tracer}
+    single = {t: {mm: total[t] - ml for mm, ml in shared[t].items()} for t in Tracer}
+    return Concordance(found, shared, single, blood)
+
+
+def blood_pool_suv(scan: TracerResult) -> float | None:
+    """Mean SUV of the aorta's blood; None without a map or with too little of an aorta.
+
+    The aorta's label, one voxel of the organ map eroded, without disease.
+    """
+    from scipy.ndimage import binary_erosion
+
+    if scan.organs is None:
+        return None
+    aorta = scan.organs.voxels == organs.AORTA
+    index = np.argwhere(aorta)
+    if len(index) == 0:
+        return None
+    low, high = index.min(axis=0), index.max(axis=0) + 1
+    crop = aorta[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    index = np.argwhere(binary_erosion(crop, iterations=_BLOOD_EROSION)) + low
+    if len(index) < _BLOOD_VOXELS:
+        return None
+    at = scan.organs.geometry.index_to_world(index)
+    values, disease = _sampled(scan.pet, at), _sampled(scan.mask, at)
+    kept = np.isfinite(values) & (disease == 0)
+    return float(values[kept].mean()) if kept.sum() >= _BLOOD_VOXELS else None
+
+
+def _points_by_lesion(table: LesionTable, tracer: Tracer) -> list[NDArray[np.float64]]:
+    """World points of each lesion's voxels by number; [0] is empty."""
+    points, numbers = table.maps[tracer].points()
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.searchsorted(numbers[order], np.arange(table.maps[tracer].count + 2))
+    return [points[order][a:b] for a, b in pairwise(bounds)]
+
+
+def _tree(points: list[NDArray[np.float64]]) -> tuple[cKDTree, NDArray[np.intp]] | None:
+    from scipy.spatial import cKDTree
+
+    if sum(map(len, points)) == 0:
+        return None
+    numbers = np.repeat(np.arange(len(points)), [len(each) for each in points])
+    return cKDTree(np.concatenate(points)), numbers
+
+
+def _nearest(
+    mapped: NDArray[np.float64], other: TracerResult, tree: tuple[cKDTree, NDArray[np.intp]] | None
+) -> tuple[float, list[int]]:
+    """Distance of the nearest voxel of the other's disease, and its lesions within the tolerance."""
+    if tree is None:
+        return float("inf"), []
+    distance, _ = tree[0].query(mapped)
+    touching = _sampled(other.mask, mapped)
+    nearest = 0.0 if (touching > 0).any() else float(distance.min())
+    # A voxel inside the other's mask is at most half a voxel's diagonal from a centre of it.
+    half_diagonal = float(np.linalg.norm(other.mask.geometry.spacing_zyx)) / 2
+    reach = max(TOLERANCE_MM, half_diagonal if nearest == 0 else 0.0)
+    near = tree[0].query_ball_point(mapped, reach * (1 + 1e-9))
+    partners = {int(tree[1][index]) for each in near for index in each}
+    return nearest, sorted(partners)
+
+
+def _judged(
+    lesion: Lesion,
+    mapped: NDArray[np.float64],
+    other: TracerResult,
+    blood_suv: float | None,
+    distance: float,
+    partners: tuple[str, ...],
+) -> Counterpart:
+    notes = []
+    index = other.pet.geometry.world_to_index(mapped)
+    size = np.array(other.pet.geometry.shape_zyx)
+    outside = ~((index > -0.5) & (index < size - 0.5)).all(axis=1)
+    around, hidden, anywhere = _around(mapped, other)
+    # Where both tracers call it disease, the other's disease is what is looked at.
+    seen = anywhere if distance <= TOLERANCE_MM else around
+    highest = float(seen.max()) if seen.size else float("nan")
+    if distance <= TOLERANCE_MM:
+        match = Match.CONCORDANT
+    elif outside.mean() > _HALF:
+        match = Match.UNKNOWN
+        notes.append(f"outside the {other.tracer.upper()} scan's field of view")
+    elif hidden > _HALF or not around.size:
+        match = Match.UNKNOWN
+        notes.append(f"hidden by an organ of high normal {other.tracer.upper()} uptake")
+    elif highest >= other.threshold_suv:
+        match = Match.UNSEGMENTED
+    elif blood_suv is not None and highest > blood_suv:
+        match = Match.BELOW
+    elif blood_suv is None:
+        match = Match.ONLY
+        notes.append(f"{other.tracer.upper()} blood pool not measured: faint uptake is not told from none")
+    else:
+        match = Match.ONLY
+    if match in (Match.BELOW, Match.ONLY) and lesion.volume_ml < PARTIAL_VOLUME_ML:
+        notes.append(f"below {PARTIAL_VOLUME_ML:g} ml: the {other.tracer.upper()} uptake may be blurred away")
+    return Counterpart(lesion.id, match, "", partners, distance, highest, tuple(notes))
+
+
+def _around(mapped: NDArray[np.float64], other: TracerResult) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """The other's SUV within the tolerance of a lesion.
+
+    Returns
+    -------
+    elsewhere
+        Outside bright organs and the other's disease, which is another lesion's uptake.
+    hidden
+        Share of the lesion that lies in bright organs.
+    anywhere
+        All of it.
+    """
+    from scipy.spatial import cKDTree
+
+    grid = other.pet.geometry
+    index = grid.world_to_index(mapped)
+    reach = TOLERANCE_MM / np.array(grid.spacing_zyx)
+    size = np.array(grid.shape_zyx)
+    low = np.clip(np.floor(index.min(axis=0) - reach), 0, size).astype(int)
+    high = np.clip(np.ceil(index.max(axis=0) + reach) + 1, 0, size).astype(int)
+    if (high <= low).any():
+        return np.empty(0), 0.0, np.empty(0)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    voxels = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), axis=-1)
+    voxels = voxels.reshape(-1, 3)
+    scale = np.array(grid.spacing_zyx)
+    # A lesion's own voxels may be wider apart than the other grid's.
+    distance, _ = cKDTree(index * scale).query(voxels * scale, distance_upper_bound=TOLERANCE_MM * (1 + 1e-9))
+    anywhere = other.pet.voxels[box].reshape(-1)[np.isfinite(distance)].astype(np.float64)
+    near = np.isfinite(distance) & (other.mask.voxels[box].reshape(-1) == 0)
+    values = other.pet.voxels[box].reshape(-1)[near].astype(np.float64)
+    if other.organs is None:
+        return values, 0.0, anywhere
+    labels = _sampled(other.organs, grid.index_to_world(voxels[near]))
+    bright = np.isin(labels, _BRIGHT)
+    hidden = float(np.isin(_sampled(other.organs, mapped), _BRIGHT).mean())
+    return values[~bright], hidden, anywhere
+
+
+def _sampled(volume: Volume, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Nearest voxels' values at world points; NaN outside."""
+    index = np.rint(volume.geometry.world_to_index(points)).astype(np.intp)
+    there = ((index >= 0) & (index < np.array(volume.geometry.shape_zyx))).all(axis=1)
+    out = np.full(len(points), np.nan)
+    out[there] = volume.voxels[tuple(index[there].T)]
+    return out
+
+
+def _groups(found: Mapping[str, Counterpart]) -> dict[str, str]:
+    """Names of connected sets of partners: C1 holds the largest PSMA lesion that has a partner."""
+    group_of: dict[str, str] = {}
+    count = 0
+    for key in found:
+        if key in group_of or not found[key].partners:
+            continue
+        count += 1
+        waiting = [key]
+        while waiting:
+            here = waiting.pop()
+            if here in group_of:
+                continue
+            group_of[here] = f"C{count}"
+            waiting += [*found[here].partners, *(k for k, v in found.items() if here in v.partners)]
+    return group_of
+
+
+def _in_group(found: Counterpart, group: str) -> Counterpart:
+    match = Match.CONCORDANT if group else found.match
+    notes = () if group and found.match is not Match.CONCORDANT else found.notes
+    return Counterpart(found.lesion_id, match, group, found.partners, found.distance_mm, found.other_suv_max, notes)
+
+
+def _within(table: LesionTable, found: Mapping[str, Counterpart], tracer: Tracer, tolerance_mm: float) -> float:
+    return sum(lesion.volume_ml for lesion in table.of(tracer) if found[lesion.id].distance_mm <= tolerance_mm)
+
+
+def _letter(table: LesionTable, tracer: Tracer) -> str:
+    lesions = table.of(tracer)
+    return lesions[0].id[0] if lesions else ""

@@ -1,0 +1,276 @@
+"""The lesions of a result: numbered foci with volume, uptake and name.
+
+A lesion is a focus of the mask: a part with a peak of uptake of its own (`deeppsma.postprocessing.foci`); confluent
+disease so divides into several. Connected components are counted beside. Numbers are stable: P1, P2, ... (F1, ... on
+FDG) from the largest on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.core.box import Box
+from deeppsma.core.components import components_of
+from deeppsma.core.geometry import Geometry
+from deeppsma.core.tracer import Tracer
+from deeppsma.postprocessing.foci import FocusRule, divide
+from deeppsma.reporting.anatomy_names import Naming, name_foci
+from deeppsma.reporting.case_result import CaseResult, TracerResult
+from deeppsma.reporting.suv_peak import RADIUS_MM, suv_peak
+
+#: Foci smaller than this are listed apart: their figures depend on a voxel or two.
+SMALL_ML, SMALL_VOXELS = 0.5, 3
+#: Around the mask, mm: what the division into foci and SUVpeak look at.
+_MARGIN_MM = 12.0
+LETTERS = {Tracer.PSMA: "P", Tracer.FDG: "F"}
+PointXyz = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One focus of disease.
+
+    Parameters
+    ----------
+    id
+        "P1" for the largest on PSMA.
+    tracer
+        On which it was found.
+    naming
+        What it is called.
+    voxels
+        How many.
+    volume_ml, suv_max, suv_mean, suv_peak
+        Volume; SUV of its voxels; SUVpeak as `deeppsma.reporting.suv_peak` defines it.
+    centre_xyz_mm, hottest_xyz_mm
+        World points of the tracer's session: mean of its voxels' centres, and its hottest voxel.
+    at_border
+        Whether it touches the first or last slice: the scan may cut it off.
+    probability
+        That it is disease, where the run gives one.
+    """
+
+    id: str
+    tracer: Tracer
+    naming: Naming
+    voxels: int
+    volume_ml: float
+    suv_max: float
+    suv_mean: float
+    suv_peak: float
+    centre_xyz_mm: PointXyz
+    hottest_xyz_mm: PointXyz
+    at_border: bool = False
+    probability: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.voxels < 1 or not self.volume_ml > 0:
+            raise ValueError(f"lesion {self.id} has no volume")
+        if self.probability is not None and not 0 <= self.probability <= 1:
+            raise ValueError(f"lesion {self.id} has a probability of {self.probability}")
+
+    @property
+    def number(self) -> int:
+        """1 for the largest."""
+        return int(self.id[1:])
+
+    @property
+    def total_uptake_g(self) -> float:
+        """Volume times SUVmean, g: TLG on FDG, PSMA-TL on PSMA."""
+        return self.volume_ml * self.suv_mean
+
+    @property
+    def small(self) -> bool:
+        """Whether it is listed apart."""
+        return self.volume_ml < SMALL_ML or self.voxels < SMALL_VOXELS
+
+
+@dataclass(frozen=True)
+class FocusMap:
+    """Which voxel belongs to which lesion.
+
+    Parameters
+    ----------
+    labels
+        [z, y, x] uint16: number of the lesion, 0 elsewhere; a box of the PET's grid.
+    box
+        Which box.
+    geometry
+        The whole grid.
+    """
+
+    labels: NDArray[np.uint16]
+    box: Box
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.box.shape_zyx:
+            raise ValueError(f"{self.labels.shape} labels in a box of {self.box.shape_zyx}")
+
+    @property
+    def count(self) -> int:
+        """How many lesions."""
+        return int(self.labels.max(initial=0))
+
+    def points(self) -> tuple[NDArray[np.float64], NDArray[np.uint16]]:
+        """World points (n, 3) of all lesions' voxels, and whose each is."""
+        index = np.argwhere(self.labels)
+        return (
+            self.geometry.index_to_world(index + np.array(self.box.start_zyx)),
+            self.labels[tuple(index.T)],
+        )
+
+
+@dataclass(frozen=True)
+class LesionTable:
+    """All lesions of a case.
+
+    Parameters
+    ----------
+    lesions
+        PSMA first, then by number.
+    maps
+        By tracer.
+    components
+        Connected components of each mask (voxels that share a face or an edge).
+    """
+
+    lesions: tuple[Lesion, ...]
+    maps: Mapping[Tracer, FocusMap]
+    components: Mapping[Tracer, int]
+
+    def __post_init__(self) -> None:
+        ids = [lesion.id for lesion in self.lesions]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two lesions have one number")
+
+    def of(self, tracer: Tracer) -> tuple[Lesion, ...]:
+        """A tracer's lesions by number."""
+        return tuple(lesion for lesion in self.lesions if lesion.tracer is tracer)
+
+    def by_id(self, lesion_id: str) -> Lesion:
+        """One lesion.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that number.
+        """
+        for lesion in self.lesions:
+            if lesion.id == lesion_id:
+                return lesion
+        raise KeyError(lesion_id)
+
+
+def lesion_table(result: CaseResult, rule: FocusRule | None = None) -> LesionTable:
+    """Find, number, measure and name the lesions of a result.
+
+    Parameters
+    ----------
+    result
+        The case.
+    rule
+        How the mask divides into foci; None for the published rule with numbers of our own.
+    """
+    lesions: list[Lesion] = []
+    maps: dict[Tracer, FocusMap] = {}
+    components: dict[Tracer, int] = {}
+    for tracer in result.tracers:
+        scan = result.scans[tracer]
+        maps[tracer], components[tracer] = divided(scan, rule or FocusRule())
+        lesions += measured(scan, maps[tracer], result.run_report)
+    return LesionTable(tuple(lesions), maps, components)
+
+
+def divided(scan: TracerResult, rule: FocusRule) -> tuple[FocusMap, int]:
+    """The mask's foci, numbered from the largest on (ties: the hotter first), and its connected components."""
+    grid = scan.pet.geometry
+    mask = scan.mask.voxels > 0
+    around = Box.around_mask(mask)
+    if around is None:
+        box = Box((0, 0, 0), (1, 1, 1))
+        return FocusMap(np.zeros(box.shape_zyx, np.uint16), box, grid), 0
+    z, y, x = (int(_MARGIN_MM / s) + 1 for s in grid.spacing_zyx)
+    box = around.grown((z, y, x)).clipped(grid.shape_zyx)
+    inside = mask[box.slices]
+    del mask
+    suv = scan.pet.voxels[box.slices]
+    labels = divide(suv / np.float32(scan.threshold_suv), inside, grid.spacing_zyx, rule)
+    flat, values = labels[inside], suv[inside]
+    sizes = np.bincount(flat)
+    hottest = np.zeros(len(sizes))
+    np.maximum.at(hottest, flat, values)
+    order = np.lexsort((-hottest[1:], -sizes[1:])) + 1
+    numbers = np.zeros(len(sizes), np.uint16)
+    numbers[order] = np.arange(1, len(order) + 1)
+    return FocusMap(numbers[labels], box, grid), components_of(inside)[1]
+
+
+def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) -> list[Lesion]:
+    """A tracer's lesions, by number."""
+    from scipy.ndimage import find_objects
+
+    grid = foci.geometry
+    reach_z, reach_y, reach_x = (int(RADIUS_MM / s) + 2 for s in grid.spacing_zyx)
+    found = []
+    for number, place in enumerate(find_objects(foci.labels), start=1):
+        start = (place[0].start, place[1].start, place[2].start)
+        stop = (place[0].stop, place[1].stop, place[2].stop)
+        own = Box(start, stop).grown((reach_z, reach_y, reach_x)).clipped(foci.labels.shape)
+        mine = foci.labels[own.slices] == number
+        corner = np.array(own.start_zyx) + np.array(foci.box.start_zyx)
+        suv = scan.pet.voxels[tuple(slice(c, c + n) for c, n in zip(corner, own.shape_zyx, strict=True))]
+        index = np.argwhere(mine)
+        values = suv[mine]
+        whole = index + corner
+        found.append((number, whole, values, suv_peak(suv, mine, grid.spacing_zyx).suv))
+    points = [grid.index_to_world(index) for _, index, _, _ in found]
+    names = name_foci(points, scan.organs)
+    probabilities = probabilities_of(run_report, scan.tracer, [index for _, index, _, _ in found])
+    lesions = []
+    for (number, index, values, peak), world, naming, p in zip(found, points, names, probabilities, strict=True):
+        lesions.append(
+            Lesion(
+                f"{LETTERS[scan.tracer]}{number}",
+                scan.tracer,
+                naming,
+                len(index),
+                len(index) * grid.voxel_volume_ml,
+                float(values.max()),
+                float(values.mean(dtype=np.float64)),
+                peak,
+                _point(world.mean(axis=0)),
+                _point(world[int(values.argmax())]),
+                bool(index[:, 0].min() == 0 or index[:, 0].max() == grid.shape_zyx[0] - 1),
+                p,
+            )
+        )
+    return lesions
+
+
+def probabilities_of(run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.intp]]) -> list[float | None]:
+    """Probability of each focus, from the run report's "foci", or None where it gives none.
+
+    The run report lists foci as ``{"foci": {tracer: [{"voxel_zyx": [z, y, x], "probability": p}, ...]}}``; a focus
+    has the probability of the entry whose voxel it holds (the largest, of several).
+    """
+    listed = run_report.get("foci")
+    entries = listed.get(tracer.value) if isinstance(listed, Mapping) else None
+    given = {
+        tuple(entry["voxel_zyx"]): float(entry["probability"])
+        for entry in (entries or [])
+        if isinstance(entry, Mapping) and "voxel_zyx" in entry and entry.get("probability") is not None
+    }
+    if not given:
+        return [None] * len(foci)
+    return [max((given[v] for v in map(tuple, index.tolist()) if v in given), default=None) for index in foci]
+
+
+def _point(xyz: NDArray[np.float64]) -> PointXyz:
+    x, y, z = (float(value) for value in xyz)
+    return x, y, z

@@ -1,0 +1,241 @@
+"""What deserves a second look: findings with a reason, and hot foci that were not called disease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.core import anatomy as organs
+from deeppsma.core.tracer import Tracer
+from deeppsma.reporting.anatomy_names import AnatomyMap, Naming, unnamed
+from deeppsma.reporting.case_result import CaseResult, TracerResult
+from deeppsma.reporting.concordance import PARTIAL_VOLUME_ML, Concordance, Match
+from deeppsma.reporting.lesion_table import LETTERS, SMALL_ML, Lesion, LesionTable, PointXyz
+
+#: Reasons: this near to the threshold; probability between these; another name this near.
+NEAR_THRESHOLD, UNSURE, NAME_MARGIN_MM = 1.15, (0.2, 0.8), 1.5
+#: Organs whose normal uptake is taken for disease, and how near is near.
+_PITFALLS = {
+    "bladder": (organs.BLADDER,),
+    "kidney": (organs.KIDNEY_RIGHT, organs.KIDNEY_LEFT),
+    "bowel": (organs.SMALL_BOWEL, organs.DUODENUM, organs.COLON),
+}
+_NEAR_MM, _NEAR_SHARE = 5.0, 0.1
+#: Organs of normal uptake, by tracer: a hot focus mostly inside one is not listed as a possible miss.
+_NORMAL = {
+    Tracer.PSMA: (1, 2, 3, 4, 5, 6, 7, 18, 19, 20, 21, 23, 24, 64),
+    Tracer.FDG: (2, 3, 4, 5, 6, 18, 19, 20, 21, 23, 24, 51, 61, 90),
+}
+_NORMAL_SHARE = 0.5
+#: A possible miss has this volume at least; as many are listed.
+CANDIDATE_ML, CANDIDATES = 0.3, 10
+#: Its number is this much above the tracer's lesions' in the label image of foci.
+CANDIDATE_OFFSET = 30000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A hot focus that was not called disease.
+
+    Parameters
+    ----------
+    id
+        "PX1": the hottest on PSMA.
+    tracer, naming
+        Where.
+    volume_ml, suv_max, suv_mean
+        Of its voxels at or above the threshold.
+    hottest_xyz_mm
+        World point of its hottest voxel.
+    voxels_zyx
+        Its voxels (n, 3), indices of the PET's grid.
+    """
+
+    id: str
+    tracer: Tracer
+    naming: Naming
+    volume_ml: float
+    suv_max: float
+    suv_mean: float
+    hottest_xyz_mm: PointXyz
+    voxels_zyx: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Review:
+    """Both lists.
+
+    Parameters
+    ----------
+    reasons
+        By lesion: why it deserves a second look; lesions without a reason are not there.
+    candidates
+        Possible misses, hottest first.
+    note
+        What the list of possible misses cannot know; "" where nothing is to be said.
+    """
+
+    reasons: dict[str, tuple[str, ...]]
+    candidates: tuple[Candidate, ...]
+    note: str = ""
+
+
+def review(result: CaseResult, table: LesionTable, found: Concordance | None) -> Review:
+    """Both lists of a result."""
+    maps = {t: None if (o := result.scans[t].organs) is None else AnatomyMap(o) for t in result.tracers}
+    reasons: dict[str, tuple[str, ...]] = {}
+    for tracer in result.tracers:
+        asked = maps[tracer]
+        near = _near_pitfalls(table, tracer, asked) if asked is not None else {}
+        for lesion in table.of(tracer):
+            mine = reasons_for(lesion, result.scans[tracer].threshold_suv)
+            mine += [f"within {_NEAR_MM:g} mm of the {organ}" for organ in near.get(lesion.id, [])]
+            if found is not None:
+                match = found.counterparts[lesion.id].match
+                if tracer is Tracer.FDG and match in (Match.ONLY, Match.BELOW) and lesion.volume_ml < PARTIAL_VOLUME_ML:
+                    mine.append(f"FDG without PSMA disease, below {PARTIAL_VOLUME_ML:g} ml")
+                if match is Match.UNSEGMENTED:
+                    mine.append(f"the {tracer.other.upper()} scan is above its threshold here, not called disease")
+            if mine:
+                reasons[lesion.id] = tuple(mine)
+    candidates: list[Candidate] = []
+    notes = []
+    for tracer in result.tracers:
+        listed, in_head = _candidates(result.scans[tracer], maps[tracer])
+        candidates += listed
+        if in_head:
+            notes.append(
+                f"{in_head} hot foci in the soft tissue of the head are not listed on {tracer.upper()}: "
+                "salivary and lacrimal glands, tonsils and mucosa take up normally and have no label"
+            )
+    missing = [tracer.upper() for tracer in result.tracers if maps[tracer] is None]
+    if missing:
+        notes.append(f"no organ map for {' and '.join(missing)}: normal organs are among the possible misses")
+    return Review(reasons, tuple(candidates), "; ".join(notes))
+
+
+def reasons_for(lesion: Lesion, threshold_suv: float) -> list[str]:
+    """Reasons that the lesion's own figures give."""
+    reasons = []
+    if lesion.probability is not None and UNSURE[0] <= lesion.probability <= UNSURE[1]:
+        reasons.append(f"uncertain: p = {lesion.probability:.2f}")
+    if lesion.small:
+        reasons.append(f"small: below {SMALL_ML:g} ml")
+    if lesion.suv_max < NEAR_THRESHOLD * threshold_suv:
+        reasons.append(f"SUVmax within {NEAR_THRESHOLD - 1:.0%} of the threshold".replace("%", " %"))
+    if lesion.at_border:
+        reasons.append("cut by the end of the scan")
+    second = lesion.naming.second
+    if lesion.naming.first.name == "unlabelled":
+        reasons.append("no labelled organ near")
+    elif second is not None and second.kind != lesion.naming.first.kind and lesion.naming.margin_mm < NAME_MARGIN_MM:
+        reasons.append(f"place uncertain: {second.text}?")
+    return reasons
+
+
+def _near_pitfalls(table: LesionTable, tracer: Tracer, asked: AnatomyMap) -> dict[str, list[str]]:
+    points, numbers = table.maps[tracer].points()
+    near: dict[str, list[str]] = {}
+    for organ, labels in _PITFALLS.items():
+        close = asked.within(points, labels, _NEAR_MM)
+        for lesion in table.of(tracer):
+            if close[numbers == lesion.number].mean() > _NEAR_SHARE:
+                near.setdefault(lesion.id, []).append(organ)
+    return near
+
+
+def _candidates(scan: TracerResult, asked: AnatomyMap | None) -> tuple[list[Candidate], int]:
+    """Connected parts at or above the threshold, not in the mask, not mostly inside an organ of normal uptake.
+
+    And how many lie in the soft tissue of the head, which are not among them.
+    """
+    suv, mask = scan.pet.voxels, scan.mask.voxels
+    # Plane by plane: a whole-body PET's mask of hot voxels costs as much as its lists of them.
+    hot = [np.argwhere((suv[z] >= scan.threshold_suv) & (mask[z] == 0)) for z in range(len(suv))]
+    index = np.concatenate([np.column_stack([np.full(len(p), z), p]) for z, p in enumerate(hot)]).astype(np.int32)
+    grid = scan.pet.geometry
+    parts = sparse_components(index, grid.shape_zyx)
+    order = np.argsort(parts, kind="stable")
+    index, parts = index[order], parts[order]
+    starts = np.flatnonzero(np.diff(parts, prepend=-1))
+    least = max(1, round(CANDIDATE_ML / grid.voxel_volume_ml))
+    found = []
+    for start, stop in zip(starts, [*starts[1:], len(index)], strict=True):
+        if stop - start < least or _touches(mask, index[start:stop]):
+            continue
+        voxels = index[start:stop]
+        if asked is not None:
+            labels = asked.labels_at(grid.index_to_world(voxels))
+            if np.isin(labels, _NORMAL[scan.tracer]).mean() >= _NORMAL_SHARE:
+                continue
+        values = suv[tuple(voxels.T)]
+        found.append((float(values.max()), voxels, values))
+    found.sort(key=lambda entry: -entry[0])
+    out: list[Candidate] = []
+    in_head = 0
+    for highest, voxels, values in found:
+        number = len(out) + 1
+        if number > CANDIDATES:
+            break
+        world = grid.index_to_world(voxels)
+        if asked is not None and asked.in_head(world):
+            in_head += 1
+            continue
+        x, y, z = (float(v) for v in world[int(values.argmax())])
+        naming = unnamed() if asked is None else asked.name(world)
+        volume = len(voxels) * grid.voxel_volume_ml
+        mean = float(values.mean(dtype=np.float64))
+        out.append(
+            Candidate(f"{LETTERS[scan.tracer]}X{number}", scan.tracer, naming, volume, highest, mean, (x, y, z), voxels)
+        )
+    return out, in_head
+
+
+def _touches(mask: NDArray[np.uint8], voxels: NDArray[np.int32]) -> bool:
+    """Whether voxels share a face with the mask: then they are a lesion's rim."""
+    for axis in range(3):
+        for step in (-1, 1):
+            near = voxels.copy()
+            near[:, axis] = np.clip(near[:, axis] + step, 0, mask.shape[axis] - 1)
+            if mask[tuple(near.T)].any():
+                return True
+    return False
+
+
+def sparse_components(index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int]) -> NDArray[np.int32]:
+    """Connected components (faces and edges) of a list of voxels, numbered from 0; costs no image.
+
+    Parameters
+    ----------
+    index_zyx
+        (n, 3), in C order, each voxel once.
+    shape_zyx
+        Of the grid.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, y, x = shape_zyx
+    # Rows are padded by a voxel, so that a step never wraps into the next one.
+    strides = np.array([(y + 2) * (x + 2), x + 2, 1], dtype=np.int64)
+    flat = index_zyx.astype(np.int64) @ strides
+    steps = [
+        (dz, dy, dx)
+        for dz in (0, 1)
+        for dy in (-1, 0, 1)
+        for dx in (-1, 0, 1)
+        if (dz, dy, dx) > (0, 0, 0) and abs(dz) + abs(dy) + abs(dx) <= 2
+    ]
+    rows, columns = [], []
+    for step in steps:
+        wanted = flat + np.array(step) @ strides
+        at = np.searchsorted(flat, wanted)
+        at[at == len(flat)] = 0
+        there = flat[at] == wanted if len(flat) else np.zeros(0, bool)
+        rows.append(np.flatnonzero(there))
+        columns.append(at[there])
+    first, second = np.concatenate(rows), np.concatenate(columns)
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(flat), len(flat)))
+    return np.asarray(connected_components(graph, directed=False)[1])
