@@ -4,8 +4,8 @@
 
 CASE is any case. Both PETs are resampled linearly to a grid that is turned about its own centre, about all three axes
 at once, and the case is segmented there. Compared, on the oblique grid: the mask found, and the plain run's mask
-resampled to it (nearest). ``interpolation`` is what no network can keep: the plain mask against itself after voxels that
-fall below the threshold on the resampled PET are taken away and hot voxels that touch it are given back.
+resampled to it (nearest). ``interpolation`` is what no network can keep: the plain mask against itself after voxels
+that fall below the threshold on the resampled PET are taken away and hot voxels that touch it are given back.
 """
 
 from __future__ import annotations

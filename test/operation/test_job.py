@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deeppsma.cli.commands import main
@@ -165,3 +166,35 @@ def test_masks_from_python_as_the_readme_says(platform_case, tiny_weights):
     mask = result.masks[Tracer.PSMA]
     assert mask.to_sitk().GetSize() == mask.voxels.shape[::-1]
     assert ImageFile(next((platform_case / "images/psma-pet-ga-68").iterdir())).geometry.same_grid(mask.geometry)
+
+
+@pytest.mark.parametrize("tracer", ["psma", "fdg"])
+def test_one_tracer_alone_from_the_shell(platform_case, tmp_path, tiny_weights, tracer):
+    other = "fdg" if tracer == "psma" else "psma"
+    for folder in platform_case.glob(f"images/{other}-*"):
+        shutil.rmtree(folder)
+    for name in ("inputs.json", "psma-to-fdg-registration.json", f"{other}-pet-suv-threshold.json"):
+        (platform_case / name).unlink()
+    out = tmp_path / "out"
+    options = ["--weights", tiny_weights, "--device", "cpu", "--picture", "--probabilities", ".mha"]
+    result = deeppsma("segment", platform_case, out, *options)
+    assert result.returncode == 0, result.stderr
+    assert f"no {other.upper()} study: the networks see {tracer.upper()} alone" in result.stderr
+    found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    masks = {f"images/{tracer}-pet-ttb/{tracer}-pet-ttb.mha"}
+    assert found == masks | {f"{tracer}-probability.mha", "overview.png", "run_report.json"}
+    assert set(json.loads((out / "run_report.json").read_text())["findings"]) == {tracer}
+
+
+def test_probabilities_lie_beside_the_masks_and_agree_with_them(platform_case, tmp_path, tiny_weights):
+    options = ["--weights", tiny_weights, "--device", "cpu", "--recipe", "single", "--probabilities"]
+    assert deeppsma("segment", platform_case, tmp_path / "out", *options).returncode == 0
+    for tracer in ("psma", "fdg"):
+        probability = ImageFile(tmp_path / f"out/{tracer}-probability.nii.gz").read()
+        mask = ImageFile(tmp_path / f"out/images/{tracer}-pet-ttb/{tracer}-pet-ttb.mha").read()
+        assert probability.geometry.same_grid(mask.geometry)
+        assert np.array_equal(probability.voxels >= 0.5, mask.voxels > 0)
+        assert 0 <= probability.voxels.min() < probability.voxels.max() <= 1
+    # Another run without them leaves none behind.
+    assert deeppsma("segment", platform_case, tmp_path / "out", *options[:-1]).returncode == 0
+    assert not list((tmp_path / "out").glob("*probability*"))
