@@ -68,7 +68,7 @@ def overview(
         A PNG.
     """
     panels = []
-    for tracer in (Tracer.PSMA, Tracer.FDG):
+    for tracer in (each for each in Tracer if each in pets):
         outlines = [
             (mask, colour) for mask, colour in (((truths or {}).get(tracer), _BLUE), (masks[tracer], RED)) if mask
         ]
@@ -102,7 +102,7 @@ def agreement(
         A PNG.
     """
     panels = []
-    for tracer in (Tracer.PSMA, Tracer.FDG):
+    for tracer in (each for each in Tracer if each in pets):
         found, true = masks[tracer].voxels > 0, truths[tracer].voxels > 0
         grid = pets[tracer].geometry
         outlines = [
