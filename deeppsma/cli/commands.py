@@ -201,7 +201,8 @@ def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     action.add_argument("--folds", nargs="+", default=(), metavar="F", help="0 1 2, or all (default: every one there)")
     action.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="of each fold")
-    action.add_argument("--mirror", action="store_true", help="average over mirrored images, as nnU-Net does; slower")
+    mirror = "average over mirrored images, as nnU-Net does; slower"
+    action.add_argument("--mirror", dest="mirrored", action="store_true", help=mirror)
     action.add_argument("--describe", default="", metavar="TEXT", help="what it was trained on, for the run report")
     action.set_defaults(run=_import_weights)
     action = actions.add_parser(
@@ -237,7 +238,7 @@ def _is_repository(options: argparse.Namespace) -> bool:
 def _import_repository(options: argparse.Namespace) -> None:
     from deeppsma.models.import_repository import import_repository
 
-    made = import_repository(options.source, options.out, options.mirror, tuple(options.folds))
+    made = import_repository(options.source, options.out, options.mirrored, tuple(options.folds))
     for path in made.members:
         print(path)
     for note in made.notes:
