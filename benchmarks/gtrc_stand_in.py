@@ -145,15 +145,24 @@ def write_model_folder(
     shape = read_plan(plans, dataset, "3d_fullres", (0, 1, 2)).shape
     for fold in range(folds):
         torch.manual_seed(1000 * seed + fold)
-        state = dict(UNet(shape).state_dict()) | (more or {})
         checkpoint = {
-            "network_weights": state,
-            "init_args": {"configuration": "3d_fullres"},
+            "network_weights": _named_as_nnunet_does(dict(UNet(shape).state_dict())) | (more or {}),
+            "init_args": {"plans": plans, "configuration": "3d_fullres", "fold": fold, "dataset_json": dataset},
             "inference_allowed_mirroring_axes": (0, 1, 2),
             "trainer_name": "nnUNetTrainer",
         }
         (folder / f"fold_{fold}").mkdir()
         torch.save(checkpoint, folder / f"fold_{fold}/checkpoint_final.pth")
+
+
+def _named_as_nnunet_does(state: dict[str, Any]) -> dict[str, Any]:
+    """Parts twice, and the encoder once more in the decoder."""
+    official = dict(state)
+    for key, value in state.items():
+        for part, place in ((".conv.", ".all_modules.0."), (".norm.", ".all_modules.1.")):
+            if part in key:
+                official[key.replace(part, place)] = value
+    return official | {f"decoder.encoder.{key[8:]}": v for key, v in official.items() if key.startswith("encoder.")}
 
 
 def write_keras_file(path: Path, rng: np.random.Generator, features: int = 6) -> None:

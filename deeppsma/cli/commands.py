@@ -72,6 +72,15 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="also write OUT/{psma,fdg}-probability.nii.gz (or .mha): the networks' probability of disease, voxel by "
         "voxel, 0 below the threshold; not calibrated on real scans",
     )
+    command.add_argument(
+        "--foci",
+        nargs="?",
+        const="foci.csv",
+        default="",
+        metavar="FILE.csv",
+        help="also write OUT/FILE.csv (default foci.csv), and into the run report: each focus that the recipe gtrc "
+        "votes on, with its measurements, votes and verdict",
+    )
     command.set_defaults(run=_segment)
 
 
@@ -175,7 +184,8 @@ def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="make a member of an nnU-Net model folder, or of a checkpoint",
         description="SOURCE is a model folder of nnUNet_results (plans.json, dataset.json, fold_*/checkpoint_*.pth) or "
         "a Lightning checkpoint of the CDS network. OUT becomes a member: segment with --weights and the folder that "
-        "OUT lies in. Nothing of SOURCE is executed.",
+        "OUT lies in. Without --tracer, SOURCE may be a whole repository: a clone of GTRC-Net, LesionTracer's folder, "
+        "or nnUNet_results; then OUT becomes a folder of members. Nothing of SOURCE is executed.",
     )
     action.add_argument("source", type=Path, metavar="SOURCE", help="model folder, or checkpoint")
     action.add_argument("out", type=Path, metavar="OUT", help="the member's folder; its name is what recipes call it")
@@ -191,7 +201,8 @@ def _add_weights(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     action.add_argument("--folds", nargs="+", default=(), metavar="F", help="0 1 2, or all (default: every one there)")
     action.add_argument("--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="of each fold")
-    action.add_argument("--mirror", action="store_true", help="average over mirrored images, as nnU-Net does; slower")
+    mirror = "average over mirrored images, as nnU-Net does; slower"
+    action.add_argument("--mirror", dest="mirrored", action="store_true", help=mirror)
     action.add_argument("--describe", default="", metavar="TEXT", help="what it was trained on, for the run report")
     action.set_defaults(run=_import_weights)
     action = actions.add_parser(
@@ -209,7 +220,29 @@ def _import_weights(options: argparse.Namespace) -> None:
     from deeppsma.models.config import load_network
     from deeppsma.models.nnunet.importer import ImportRequest, import_weights
 
+    if _is_repository(options):
+        _import_repository(options)
+        return
     print(import_weights(request(ImportRequest, options), load_network("cds")).folder)
+
+
+def _is_repository(options: argparse.Namespace) -> bool:
+    """Whether a source is more than one model; what is said of one model counts for one."""
+    from deeppsma.models.repositories import Repository
+
+    if options.tracer or options.channels or not options.source.is_dir():
+        return False
+    return list(Repository.of(options.source).models) != [options.source.resolve().name]
+
+
+def _import_repository(options: argparse.Namespace) -> None:
+    from deeppsma.models.import_repository import import_repository
+
+    made = import_repository(options.source, options.out, options.mirrored, tuple(options.folds))
+    for path in made.members:
+        print(path)
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _average_weights(options: argparse.Namespace) -> None:

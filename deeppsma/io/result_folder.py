@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,24 @@ def write_beside(volume: Volume, path: Path) -> None:
     except RuntimeError as error:
         raise_if_short(error)
         raise OutputError(path, "cannot be written", "check the folder's free space and rights") from None
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write rows of plain values as CSV into a staging folder; columns are those of all rows, in their order.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise OutputError(path, f"cannot be written ({error.strerror})", "check the folder's free space") from None
 
 
 def finished_mask(out: Path, tracer: Tracer) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
+from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.stopwatch import Stopwatch
+from deeppsma.core.tracer import Tracer
 from deeppsma.io.case import Case
 from deeppsma.io.layouts import load_case
 from deeppsma.io.result_folder import (
@@ -15,6 +18,7 @@ from deeppsma.io.result_folder import (
     probability_name,
     write_beside,
     write_result,
+    write_table,
 )
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import NOTICE
@@ -42,6 +46,9 @@ class Job:
     probabilities
         Also write the probability of disease at every voxel, beside the
         masks; ".nii.gz" or ".mha", or empty.
+    foci
+        Name of a table of foci to write beside the masks, ending in .csv, or
+        empty; they come into the run report, too.
     """
 
     case: Path
@@ -51,10 +58,13 @@ class Job:
     weights: Path | None = None
     picture: bool = False
     probabilities: str = ""
+    foci: str = ""
 
     def __post_init__(self) -> None:
         if self.probabilities not in ("", *PROBABILITY_SUFFIXES):
             raise ValueError(f"probabilities are written as {' or '.join(PROBABILITY_SUFFIXES)}")
+        if self.foci and (Path(self.foci).name != self.foci or not self.foci.endswith(".csv")):
+            raise ValueError(f"foci are written beside the masks: give a name that ends in .csv, not {self.foci!r}")
 
 
 def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunReport]:
@@ -72,12 +82,22 @@ def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunRepor
             case = load_case(job.case)
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
+        if job.foci and (recipe.consensus is None or recipe.consensus.method != "vote"):
+            raise ConfigurationError("--foci", f"recipe {recipe.name} looks at no foci", "leave it out, or choose gtrc")
         progress = _bar if show_progress else None
         result = segment(case, recipe, store, job.device, progress, watch, bool(job.probabilities))
         picture = _picture(job.case, case, result) if job.picture else None
         for tracer, volume in result.probabilities.items():
             write_beside(volume, staging / probability_name(tracer, job.probabilities))
-        return write_result(staging, job.out, result.masks, result.report.as_dict(), picture), result.report
+        report = result.report
+        if job.foci:
+            report = replace(report, foci=result.foci)
+            write_table(_rows(result.foci), staging / job.foci)
+        return write_result(staging, job.out, result.masks, report.as_dict(), picture), report
+
+
+def _rows(foci: Mapping[Tracer, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    return [{"tracer": tracer.value, **row} for tracer, rows in foci.items() for row in rows]
 
 
 def _bar(total: int) -> Callable[[], None]:

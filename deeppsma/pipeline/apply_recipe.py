@@ -15,6 +15,7 @@ from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.inference.logits import Logits, mean_logits, mean_probabilities
+from deeppsma.pipeline.apply_consensus import apply_consensus
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import Growing
 from deeppsma.postprocessing.fusion import fuse, fused_logits
@@ -39,11 +40,14 @@ class CropMasks:
         FDG lesions that refinement took away, a line each for the run report.
     unrefined
         The FDG mask before that; None where nothing was refined.
+    foci
+        By tracer, where a recipe votes on foci: a row of plain values each.
     """
 
     masks: Mapping[Tracer, NDArray[np.bool_]]
     removed: Sequence[dict[str, Any]] = field(default_factory=tuple)
     unrefined: NDArray[np.bool_] | None = None
+    foci: Mapping[Tracer, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 
 
 def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits]) -> CropMasks:
@@ -60,9 +64,15 @@ def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits
     """
     recipe = method.recipe
     masks: dict[Tracer, NDArray[np.bool_]] = {}
+    foci: dict[Tracer, tuple[dict[str, Any], ...]] = {}
     for tracer in case.spaces:
         if not method.members_of(tracer):
             case.log.note(f"recipe {recipe.name} has no member for {tracer.upper()}: its mask is empty")
+        elif recipe.consensus is not None:
+            disease, normal = _mean_probabilities(tracer, method, logits)
+            decided = apply_consensus(recipe.consensus, method.consensus.get(tracer), case, tracer, disease, normal)
+            masks[tracer] = decided.mask
+            foci |= {tracer: decided.foci} if recipe.consensus.method == "vote" else {}
         elif recipe.average == "logits":
             masks[tracer] = _of_logits(tracer, method, case, logits)
         else:
@@ -71,8 +81,8 @@ def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits
         unrefined = masks[Tracer.FDG]
         with case.log.watch.stage("refinement"):
             masks[Tracer.FDG], removed = refine(_scene(masks, case), load_classifier(recipe.refinement))
-        return CropMasks(masks, removed, unrefined)
-    return CropMasks(masks)
+        return CropMasks(masks, removed, unrefined, foci)
+    return CropMasks(masks, foci=foci)
 
 
 def probabilities(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.tracer import Tracer
+from deeppsma.models.gtrc.consensus import Consensus
+from deeppsma.models.nnunet.config import ModelConfig
 from deeppsma.models.store import ALL_MEMBERS, WeightsStore
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.recipe import Recipe
@@ -27,6 +30,8 @@ class Method:
         In tables; the recipe's if empty.
     notes
         What did not go as planned when they were chosen, a line each.
+    consensus
+        By tracer, where the recipe votes on foci.
 
     Raises
     ------
@@ -40,6 +45,7 @@ class Method:
     members: tuple[Member, ...]
     name: str = ""
     notes: tuple[str, ...] = ()
+    consensus: Mapping[Tracer, Consensus] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         where = f"recipe {self.recipe.name}"
@@ -62,12 +68,16 @@ class Method:
         Raises
         ------
         WeightsError
-            If a member is missing.
+            If a member is missing, or the consensus networks that a recipe
+            votes with.
         """
-        members = store.choose(recipe.members, recipe.average)
+        members = [_mirrored(member, recipe.mirrored) for member in store.choose(recipe.members, recipe.average)]
         left = store.passed_over(members) if recipe.members == (ALL_MEMBERS,) else []
         note = f"not averaged, because recipe {recipe.name} cannot: {', '.join(left)}"
-        return cls(recipe, tuple(members), notes=(note,) if left else ())
+        voters = {}
+        if recipe.consensus is not None and recipe.consensus.method == "vote":
+            voters = {t: store.consensus(t) for t in Tracer if any(t in m.network.tracers for m in members)}
+        return cls(recipe, tuple(members), notes=(note,) if left else (), consensus=voters)
 
     @property
     def tracers(self) -> tuple[Tracer, ...]:
@@ -85,4 +95,12 @@ class Method:
         if self.recipe.refinement:
             what["refinement"] = load_classifier(self.recipe.refinement).as_dict()
         networks = [{key: v for key, v in asdict(m.network).items() if key != "summary"} for m in self.members]
+        if self.consensus:
+            what["consensus_sha256"] = {tracer.value: each.sha256 for tracer, each in self.consensus.items()}
         return {"recipe": what, "sha256": [member.sha256 for member in self.members], "networks": networks}
+
+
+def _mirrored(member: Member, mirrored: bool | None) -> Member:
+    if mirrored is None or not isinstance(member.network, ModelConfig):
+        return member
+    return replace(member, network=replace(member.network, mirrored=mirrored))

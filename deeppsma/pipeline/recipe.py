@@ -47,6 +47,36 @@ class Growing:
 
 
 @dataclass(frozen=True)
+class ConsensusStep:
+    """GTRC-Net's way from the networks' classes to a mask.
+
+    Parameters
+    ----------
+    method
+        "vote": above-threshold voxels are divided into foci, and GTRC-Net's
+        consensus networks vote on each. "grow": disease grows to
+        above-threshold voxels within a radius, without normal uptake.
+    radius_mm
+        Of "grow".
+    prominence, ball_radius_mm, published_numbering
+        Of the foci; see `deeppsma.postprocessing.foci.FocusRule`.
+    """
+
+    method: str = "vote"
+    radius_mm: float = 7.0
+    prominence: float = 0.16666
+    ball_radius_mm: float = 8.0
+    published_numbering: bool = True
+
+    def __post_init__(self) -> None:
+        if self.method not in ("vote", "grow"):
+            raise ValueError(f"method must be vote or grow, not {self.method!r}")
+        for name in ("radius_mm", "prominence", "ball_radius_mm"):
+            if not 0 < getattr(self, name) <= 50:
+                raise ValueError(f"{name} must be above 0 and at most 50, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How a case is segmented.
 
@@ -81,6 +111,12 @@ class Recipe:
         pass, or empty.
     window_overlap
         Share by which windows overlap, in [0, 1).
+    consensus
+        What stands in place of cutoffs and growing in GTRC-Net; None without.
+        With probabilities.
+    mirrored
+        Whether nnU-Net's models are averaged over mirrored images, too; None
+        for what each member says.
     """
 
     name: str
@@ -95,6 +131,8 @@ class Recipe:
     normal_cutoffs: Mapping[str, float] = field(default_factory=dict)
     refinement: str = ""
     window_overlap: float = 0.5
+    consensus: ConsensusStep | None = None
+    mirrored: bool | None = None
 
     def __post_init__(self) -> None:
         if self.fusion not in FUSIONS:
@@ -115,6 +153,9 @@ class Recipe:
             not 0 < value < 1e6 for value in self.member_weights.values()
         ):
             raise ValueError(f"member_weights must be positive, of the recipe's members, not {self.member_weights}")
+        instead = (self.cutoffs, self.normal_cutoffs, self.growing)
+        if self.consensus is not None and (self.average == "logits" or any(instead)):
+            raise ValueError("consensus goes with average = probabilities, in place of cutoffs and growing")
         if not 0 <= self.window_overlap < 1:
             raise ValueError(f"window_overlap must be at least 0 and below 1, not {self.window_overlap}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deeppsma.core.defaults import DEFAULT_RECIPE
 from deeppsma.core.run_log import RunLog
@@ -37,11 +38,15 @@ class Segmentation:
         By tracer, where asked for: probability of disease, float32, on the
         exact grid of the PET; 0 below the threshold. The networks' own,
         before region growing and refinement, and not calibrated on real scans.
+    foci
+        By tracer, where the recipe votes on foci: a row of plain values for
+        each, measurements, votes and verdict.
     """
 
     masks: Mapping[Tracer, Volume]
     report: RunReport
     probabilities: Mapping[Tracer, Volume] = field(default_factory=dict)
+    foci: Mapping[Tracer, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 
     def save(self, folder: Path | str) -> list[Path]:
         """Write masks and report as ``deeppsma segment`` does; an earlier result there is replaced.
@@ -118,6 +123,7 @@ def segment(
         masks,
         run.report(method, found),
         run.probabilities(method) if with_probabilities else {},
+        found.foci,
     )
 
 

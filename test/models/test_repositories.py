@@ -219,3 +219,16 @@ def test_what_the_data_set_says_is_told(clone):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"numTraining": 602}))
     told = WeightsStore.default(clone).member("gtrc-psma").trained_on
     assert told == "602 scans, as its data set says; GTRC-Net, Dataset881_PSMA_PET"
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_mirroring_is_asked_for_on_the_command_line(clone, tmp_path, mirrored):
+    from deeppsma.cli.commands import main
+    from deeppsma.models.weights import read_member
+
+    source = results(clone) / f"Dataset882_FDG_PET/{TRAINER}"
+    flag = ["--mirror"] if mirrored else []
+    assert main(["weights", "import", str(source), str(tmp_path / "one/fdg"), "--tracer", "fdg", *flag]) == 0
+    assert main(["weights", "import", str(clone), str(tmp_path / "all"), *flag]) == 0
+    for place in (tmp_path / "one/fdg", tmp_path / "all/gtrc-fdg"):
+        assert read_member(place).network.mirrored is mirrored

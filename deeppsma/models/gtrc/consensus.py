@@ -85,6 +85,16 @@ class Consensus:
         if not self.networks:
             raise ValueError("a consensus needs the network of a fold")
 
+    @property
+    def sha256(self) -> str:
+        """Of all folds' weights, in their order."""
+        whole = hashlib.sha256()
+        for fold, network in self.networks.items():
+            whole.update(fold.encode())
+            for values in (*network.kernels, *network.biases):
+                whole.update(values.tobytes())
+        return whole.hexdigest()
+
     def votes(self, features: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Whether each fold takes each focus for disease, [fold, n]; features [n, feature].
 

@@ -140,6 +140,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         refuse_lfs_pointer(path)
         with torch.serialization.safe_globals(_plain_numbers()):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except OSError as error:
         raise WeightsError(path, f"not readable ({error.strerror})", _REMEDY) from None
     except pickle.UnpicklingError as error:
