@@ -9,7 +9,6 @@ from pathlib import Path
 from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.io.case import Case
-from deeppsma.io.layouts import load_case
 from deeppsma.io.result_folder import (
     output_folder,
     probability_name,
@@ -21,6 +20,7 @@ from deeppsma.models.weights import NOTICE
 from deeppsma.pipeline.recipe import load_recipe
 from deeppsma.pipeline.run_report import RunReport
 from deeppsma.pipeline.segment import Segmentation, segment
+from deeppsma.preprocessing.dicom_case import DicomOptions, open_case
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Job:
     probabilities
         Also write the probability of disease at every voxel, beside the
         masks; ".nii.gz" or ".mha", or empty.
+    dicom
+        What the user says of a folder of DICOM files, or None.
     """
 
     case: Path
@@ -51,6 +53,7 @@ class Job:
     weights: Path | None = None
     picture: bool = False
     probabilities: str = ""
+    dicom: DicomOptions | None = None
 
     def __post_init__(self) -> None:
         if self.probabilities not in ("", *PROBABILITY_SUFFIXES):
@@ -69,7 +72,7 @@ def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunRepor
     watch = Stopwatch()
     with output_folder(job.out) as staging:
         with watch.stage("read headers"):
-            case = load_case(job.case)
+            case = open_case(job.case, job.dicom)
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
         progress = _bar if show_progress else None
