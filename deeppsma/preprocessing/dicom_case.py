@@ -20,7 +20,7 @@ from deeppsma.io.dicom.inspect import summarise
 from deeppsma.io.dicom.site import Site
 from deeppsma.io.dicom.study import DicomPatient, open_patient
 from deeppsma.io.image_files import ImageFile
-from deeppsma.io.layouts import LAYOUTS, load_case
+from deeppsma.io.layouts import PlatformLayout, load_case
 from deeppsma.io.organ_segmenter import OrganSegmenter
 from deeppsma.preprocessing.liver_threshold import PSMA_THRESHOLD_SUV, liver_uptake
 from deeppsma.preprocessing.registration import register
@@ -118,7 +118,9 @@ def open_case(folder: Path | str, options: DicomOptions | None = None) -> Case:
         One line: which file, what was found, what to do.
     """
     folder = Path(folder)
-    if folder.is_dir() and not any(layout.holds(folder) for layout in LAYOUTS) and holds_dicom(folder):
+    # Folders of DICOM files are called PSMA and FDG, too: what lies in them tells the data set's.
+    data_set = any((folder / tracer.upper() / "PET.nii.gz").exists() for tracer in Tracer)
+    if folder.is_dir() and not data_set and not PlatformLayout().holds(folder) and holds_dicom(folder):
         return open_dicom_case(folder, options).case
     return load_case(folder)
 

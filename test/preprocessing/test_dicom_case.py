@@ -26,8 +26,8 @@ GIVEN = DicomOptions(thresholds_suv={Tracer.FDG: 2.5})
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("phantom") / "case_0004"
-    write_patient(small_patient(4, "pet"), place, "dicom")
+    place = tmp_path_factory.mktemp("phantom") / "case_0003"
+    write_patient(small_patient(3, "pet"), place, "dicom")
     return place / "input"
 
 
@@ -45,10 +45,10 @@ def registers(monkeypatch: pytest.MonkeyPatch):
 def test_thresholds_and_transform_are_found_and_told(folder: Path, registers) -> None:
     registers(RegistrationQuality(0.95, 0.9, 5.0, 1.0, 0.1))
     case = open_dicom_case(folder).case
-    made = small_patient(4, "pet")
+    made = small_patient(3, "pet")
     assert case.thresholds[Tracer.PSMA] == 3.0
-    # The phantom's own rule knows the true liver; ours only the segmenter's map.
-    assert case.thresholds[Tracer.FDG] == pytest.approx(made.sessions[Tracer.FDG].pet.threshold_suv, rel=0.15)
+    # The phantom's own rule takes the true liver; this one the segmenter's map.
+    assert case.thresholds[Tracer.FDG] == pytest.approx(made.sessions[Tracer.FDG].pet.threshold_suv, rel=0.02)
     assert case.fdg_to_psma == RigidTransform(translation_xyz=(1.0, 2.0, 3.0))
     notes = "\n".join(case.notes)
     for expected in ("FDG threshold: SUV", "liver core", "of the activity seen", "registration: correlation 0.950"):
@@ -126,6 +126,10 @@ def test_without_cts_there_is_no_transform(tmp_path: Path) -> None:
 
 def test_any_layout_is_opened_as_what_it_is(tmp_path: Path) -> None:
     assert open_case(write_platform_case(tmp_path / "input")).tracers == (Tracer.PSMA, Tracer.FDG)
+    write_pet(tmp_path / "dicom/FDG")
+    assert open_case(tmp_path / "dicom", GIVEN).tracers == (Tracer.FDG,)
+    write_patient(small_patient(3, "none"), tmp_path / "train_0003", "train")
+    assert open_case(tmp_path / "train_0003").tracers == (Tracer.PSMA, Tracer.FDG)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is missing"):
         open_case(tmp_path / "empty")
