@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeppsma._version import __version__
-from deeppsma.cli.dicom import add_dicom
+from deeppsma.cli.dicom import add_dicom, add_dicom_case, dicom_options
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
 from deeppsma.cli.reporting import add_reporting
@@ -57,7 +57,12 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="segment a case",
         description="Writes OUT/images/{psma,fdg}-pet-ttb/*.mha (0/1 on the PET's grid) and OUT/run_report.json.",
     )
-    command.add_argument("case", type=Path, metavar="CASE", help="platform input folder, or train_XXXX of the data set")
+    command.add_argument(
+        "case",
+        type=Path,
+        metavar="CASE",
+        help="platform input folder, train_XXXX of the data set, or DICOM files of a patient",
+    )
     command.add_argument("out", type=Path, metavar="OUT", help="result folder; an earlier result there is replaced")
     command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"see 'deeppsma recipes' (default {DEFAULT_RECIPE})")
     add_device(command)
@@ -81,13 +86,15 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="also write OUT/FILE.csv (default foci.csv), and into the run report: each focus that the recipe gtrc "
         "votes on, with its measurements, votes and verdict",
     )
+    add_dicom_case(command)
     command.set_defaults(run=_segment)
 
 
 def _segment(options: argparse.Namespace) -> None:
     from deeppsma.operation.job import Job, run_job
 
-    written, report = run_job(request(Job, options), show_progress=sys.stderr.isatty())
+    job = request(Job, options, dicom=dicom_options(options))
+    written, report = run_job(job, show_progress=sys.stderr.isatty())
     for path in written:
         print(path)
     for tracer, found in report.findings.items():

@@ -6,6 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deeppsma.preprocessing.dicom_case import DicomOptions
 
 
 def add_dicom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +29,7 @@ def add_dicom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     action.set_defaults(run=_inspect)
 
 
-def add_choice(command: argparse.ArgumentParser) -> None:
+def add_choice(command: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Options that decide which series plays which part."""
     command.add_argument(
         "--tracer",
@@ -36,6 +40,57 @@ def add_choice(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--site", type=Path, metavar="FILE", help="TOML: which series to take where several would do; see docs/dicom.md"
+    )
+
+
+def add_dicom_case(command: argparse.ArgumentParser) -> None:
+    """Options of a case that is DICOM."""
+    group = command.add_argument_group("for DICOM", "what a hospital's folder does not say; see docs/dicom.md")
+    group.add_argument("--fdg-threshold", type=float, metavar="SUV", help="default: mean + 2 SD of the liver's core")
+    group.add_argument("--psma-threshold", type=float, metavar="SUV", help="default: 3")
+    group.add_argument(
+        "--organs",
+        action="append",
+        default=[],
+        metavar="TRACER=FILE",
+        help="TotalSegmentator's label map of the tracer's session, as NIfTI or MHA",
+    )
+    group.add_argument(
+        "--totalsegmentator-weights",
+        type=Path,
+        metavar="DIR",
+        help="make missing organ maps by TotalSegmentator, which must be installed, with the weights that lie there",
+    )
+    add_choice(group)
+
+
+def dicom_options(options: argparse.Namespace) -> DicomOptions:
+    """What was said of DICOM.
+
+    Raises
+    ------
+    ConfigurationError
+        If an organ map or the site file is not named as it should be.
+    """
+    from deeppsma.core.errors import ConfigurationError
+    from deeppsma.core.tracer import Tracer
+    from deeppsma.io.dicom.site import read_site
+    from deeppsma.io.organ_segmenter import OrganSegmenter
+    from deeppsma.preprocessing.dicom_case import DicomOptions
+
+    thresholds = {Tracer.FDG: options.fdg_threshold, Tracer.PSMA: options.psma_threshold}
+    organs = {}
+    for given in options.organs:
+        tracer, _, path = given.partition("=")
+        if tracer not in tuple(Tracer) or not path:
+            raise ConfigurationError("--organs", f"{given!r}", "give psma=FILE or fdg=FILE")
+        organs[Tracer(tracer)] = Path(path)
+    weights = options.totalsegmentator_weights
+    return DicomOptions(
+        read_site(options.site, tuple(options.tracer)),
+        {tracer: value for tracer, value in thresholds.items() if value is not None},
+        organs,
+        OrganSegmenter(weights) if weights is not None else None,
     )
 
 

@@ -12,7 +12,6 @@ from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.case import Case
-from deeppsma.io.layouts import load_case
 from deeppsma.io.result_folder import (
     output_folder,
     probability_name,
@@ -25,6 +24,7 @@ from deeppsma.models.weights import NOTICE
 from deeppsma.pipeline.recipe import load_recipe
 from deeppsma.pipeline.run_report import RunReport
 from deeppsma.pipeline.segment import Segmentation, segment
+from deeppsma.preprocessing.dicom_case import DicomOptions, open_case
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Job:
     foci
         Name of a table of foci to write beside the masks, ending in .csv, or
         empty; they come into the run report, too.
+    dicom
+        What the user says of a folder of DICOM files, or None.
     """
 
     case: Path
@@ -59,6 +61,7 @@ class Job:
     picture: bool = False
     probabilities: str = ""
     foci: str = ""
+    dicom: DicomOptions | None = None
 
     def __post_init__(self) -> None:
         if self.probabilities not in ("", *PROBABILITY_SUFFIXES):
@@ -79,7 +82,7 @@ def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunRepor
     watch = Stopwatch()
     with output_folder(job.out) as staging:
         with watch.stage("read headers"):
-            case = load_case(job.case)
+            case = open_case(job.case, job.dicom)
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
         if job.foci and (recipe.consensus is None or recipe.consensus.method != "vote"):

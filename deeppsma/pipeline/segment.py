@@ -14,13 +14,13 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.inference.ensemble import ProgressBar
 from deeppsma.io.case import Case
-from deeppsma.io.layouts import load_case
 from deeppsma.io.result_folder import output_folder, write_result
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.case_run import CaseRun
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import Recipe, load_recipe
 from deeppsma.pipeline.run_report import RunReport
+from deeppsma.preprocessing.dicom_case import open_case
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def segment(
     Parameters
     ----------
     case
-        A case, or the folder of one.
+        A case, or the folder of one; DICOM, too.
     recipe
         A recipe, or the name of one.
     weights
@@ -111,7 +111,7 @@ def segment(
     """
     watch = watch or Stopwatch()
     with watch.stage("read headers"):
-        case = case if isinstance(case, Case) else load_case(case)
+        case = case if isinstance(case, Case) else open_case(case)
     log = RunLog(watch, case=case.name)
     with log.watch.stage("read weights"):
         store = _store(weights)

@@ -15,10 +15,12 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case, ImageSource, MemoryImage, Study
+from deeppsma.io.dicom.files import holds_dicom
 from deeppsma.io.dicom.inspect import summarise
 from deeppsma.io.dicom.site import Site
 from deeppsma.io.dicom.study import DicomPatient, open_patient
 from deeppsma.io.image_files import ImageFile
+from deeppsma.io.layouts import PlatformLayout, load_case
 from deeppsma.io.organ_segmenter import OrganSegmenter
 from deeppsma.preprocessing.liver_threshold import PSMA_THRESHOLD_SUV, liver_uptake
 from deeppsma.preprocessing.registration import register
@@ -98,6 +100,29 @@ def open_dicom_case(folder: Path | str, options: DicomOptions | None = None) -> 
     }
     transform = _transform(patient, studies, notes) if len(studies) == len(Tracer) else None
     return DicomCase(Case(patient.name, studies, transform, tuple(notes)), patient)
+
+
+def open_case(folder: Path | str, options: DicomOptions | None = None) -> Case:
+    """Open whatever lies there: a platform input folder, a ``train_XXXX`` folder, or DICOM files of a patient.
+
+    Parameters
+    ----------
+    folder
+        The case.
+    options
+        What the user says of DICOM; without effect on the other layouts.
+
+    Raises
+    ------
+    InputError
+        One line: which file, what was found, what to do.
+    """
+    folder = Path(folder)
+    # Folders of DICOM files are called PSMA and FDG, too: what lies in them tells the data set's.
+    data_set = any((folder / tracer.upper() / "PET.nii.gz").exists() for tracer in Tracer)
+    if folder.is_dir() and not data_set and not PlatformLayout().holds(folder) and holds_dicom(folder):
+        return open_dicom_case(folder, options).case
+    return load_case(folder)
 
 
 def _organs(patient: DicomPatient, tracer: Tracer, options: DicomOptions, notes: list[str]) -> ImageSource | None:

@@ -162,7 +162,9 @@ def register(
     refined.sort(key=lambda result: result[0])
     best = _plain(refined[0][1])
     others = [_plain(transform) for _, transform in refined[1:]]
-    return Registration(best, _measure(fine[0], fine[1], best, others, -refined[0][0]))
+    # ITK's correlation metric is the negative square.
+    correlation = math.sqrt(max(0.0, -refined[0][0]))
+    return Registration(best, _measure(fine[0], fine[1], best, others, correlation))
 
 
 def _scan(ct: Volume, organs: Volume | None, size_mm: float) -> _Scan:

@@ -262,11 +262,13 @@ def injection_before(item: Header, reference: datetime, nuclide: str, zone: Head
     if clock is None:
         raise item.refuse("RadiopharmaceuticalStartTime", "is missing", "SUV needs the time of injection: enter it")
     at = datetime.combine(reference.date(), clock)
-    if at > reference:
+    after = at > reference
+    if after:
         at -= _DAY
         warnings.append("the injection's clock time is later than the scan's: taken as of the day before")
     source = by_time if item.text("RadiopharmaceuticalStartTime") else by_moment
-    return _plausible(Injection((reference - at).total_seconds(), source, tuple(warnings)), item, source)
+    injection = Injection((reference - at).total_seconds(), source, tuple(warnings))
+    return _plausible(injection, item, f"{source} is after the scan, or of the day before: it" if after else source)
 
 
 def _local(moment: datetime, zone: Header) -> datetime:

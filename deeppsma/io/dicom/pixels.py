@@ -1,7 +1,7 @@
 """Pixels of single-frame DICOM images: decoded, rescaled by the slope of their own slice.
 
-Decoders: pydicom's own (RLE), pyjpegls (JPEG-LS), pylibjpeg-openjpeg (JPEG 2000); what else is compressed is refused
-by name.
+Decoders: pydicom's own (RLE), pyjpegls (JPEG-LS), pylibjpeg-openjpeg (JPEG 2000), and SimpleITK's for lossless JPEG,
+for which pydicom's only decoder is of another licence. What else is compressed is refused by name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from deeppsma.core.errors import InputError
 from deeppsma.io.dicom.header import DAMAGE, Header
 
 _COPY = "copy or export the file again"
+_JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
 
@@ -54,6 +55,8 @@ def stored_values(header: Header) -> NDArray:
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import UID
 
+    if header.meta("TransferSyntaxUID") in _JPEG_LOSSLESS:
+        return _by_simpleitk(header)
     dataset = None
     try:
         with warnings.catch_warnings():
@@ -67,6 +70,23 @@ def stored_values(header: Header) -> NDArray:
     if pixels.ndim != 2 or pixels.shape != (header.number("Rows"), header.number("Columns")):
         raise InputError(header.path, f"pixels of shape {pixels.shape}", _COPY)
     return np.asarray(pixels)
+
+
+def _by_simpleitk(header: Header) -> NDArray:
+    """SimpleITK rescales what it reads: the stored whole numbers are what slope and intercept are taken off again."""
+    import SimpleITK as sitk
+
+    try:
+        values = sitk.GetArrayFromImage(sitk.ReadImage(str(header.path), sitk.sitkUnknown, "GDCMImageIO"))
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines()
+        raise InputError(header.path, f"pixels cannot be decoded ({lines[-1].strip()[:120]})", _COPY) from None
+    slope, intercept = header.number("RescaleSlope") or 1.0, header.number("RescaleIntercept") or 0.0
+    stored = np.rint((values.astype(np.float64) - intercept) / slope)
+    stored = stored.reshape(stored.shape[-2:])
+    if stored.shape != (header.number("Rows"), header.number("Columns")):
+        raise InputError(header.path, f"pixels of shape {stored.shape}", _COPY)
+    return stored.astype(np.int32)
 
 
 def _reason(dataset: object, error: Exception) -> str:

@@ -123,7 +123,7 @@ SPOILT: dict[str, tuple[Edit, str]] = {
         "names 2 nuclides",
     ),
     "no time of injection": (injection_edited(**NO_TIMES), "RadiopharmaceuticalStartTime (0018,1072) is missing"),
-    "injection after the scan": (clock("113000"), "lies 1410 min before"),
+    "injection after the scan": (clock("113000"), "is after the scan, or of the day before: it lies 1410 min"),
     "injection at the scan": (clock("105500"), "lies 5 min before"),
     "injection in the night": (clock("030000"), "lies 480 min before"),
     "two times of injection": (injection_edited(RadiopharmaceuticalStartTime="093000"), "are two times"),
