@@ -193,7 +193,7 @@ class AnatomyMap:
         near = np.isin(self._labels_at(points_xyz), labels)
         for label in labels:
             if label in self._points and len(points_xyz):
-                distance, _ = self._tree(label).query(points_xyz, distance_upper_bound=reach_mm)
+                distance, _ = self._tree(label).query(points_xyz, distance_upper_bound=reach_mm * (1 + 1e-9))
                 near |= np.isfinite(distance)
         return near
 

@@ -150,7 +150,8 @@ def test_short_memory_ends_in_one_line(platform_case, tmp_path, tiny_weights, li
     folders = {"DEEPPSMA_INPUT": platform_case, "DEEPPSMA_OUTPUT": out, "DEEPPSMA_MODEL": tiny_weights}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(ROOT / "inference.py")],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "DEEPPSMA_DEVICE": "cpu", "OMP_NUM_THREADS": "2"}
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "DEEPPSMA_DEVICE": "cpu", "OMP_NUM_THREADS": "2"}
         | {name: str(path) for name, path in folders.items()},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit_mb * 1_000_000, -1)),
         capture_output=True,
