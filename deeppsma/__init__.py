@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from deeppsma.pipeline.run_report import RunReport as RunReport
     from deeppsma.pipeline.segment import Segmentation as Segmentation
     from deeppsma.pipeline.segment import segment as segment
+    from deeppsma.reporting.report_files import Report as Report
+    from deeppsma.reporting.report_files import report as report
 
 #: What a researcher needs, and where it lives. Loaded when first asked for: the command line starts without it.
 _EXPORTS = {
@@ -46,6 +48,7 @@ _EXPORTS = {
     "InputError": "core.errors",
     "Method": "pipeline.method",
     "Recipe": "pipeline.recipe",
+    "Report": "reporting.report_files",
     "RigidTransform": "core.transforms",
     "RunReport": "pipeline.run_report",
     "Segmentation": "pipeline.segment",
@@ -57,6 +60,7 @@ _EXPORTS = {
     "load_recipe": "pipeline.recipe",
     "read_challenge_transform": "io.transform_files",
     "read_tfm": "io.transform_files",
+    "report": "reporting.report_files",
     "segment": "pipeline.segment",
 }
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604 - names, every one

@@ -11,7 +11,7 @@ from pathlib import Path
 from deeppsma._version import __version__
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights
-from deeppsma.cli.reporting import add_reporting
+from deeppsma.cli.reporting import add_reporting, write_report_of
 from deeppsma.cli.research import add_research
 from deeppsma.operation.job import Job, run_job
 from deeppsma.pipeline.recipe import DEFAULT_RECIPE
@@ -20,6 +20,7 @@ _EPILOG = """\
 examples:
   deeppsma phantom demo                                  make a synthetic patient
   deeppsma segment demo/case_0000/input result           find his disease
+  deeppsma report result demo/case_0000/input            a page to look at it (result/report.html)
   deeppsma score result demo/case_0000/truth             hold it against the truth
   deeppsma train cohort run                              train on cases in the data set's layout
 
@@ -63,6 +64,9 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_device(command)
     add_weights(command)
     command.add_argument("--picture", action="store_true", help="also write overview.png: projections with the masks")
+    command.add_argument(
+        "--report", action="store_true", help="also write what 'deeppsma report' does: page, PDF, tables"
+    )
     command.set_defaults(run=_segment)
 
 
@@ -74,6 +78,9 @@ def _segment(options: argparse.Namespace) -> None:
     for tracer, found in report["findings"].items():
         print(f"{tracer.upper()}: {found['volume_ml']:.1f} ml in {found['components']} components")
     print(report["notice"])
+    if options.report:
+        for path in write_report_of(options.out, options.case):
+            print(path)
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -200,8 +200,8 @@ def _lesions(content: ReportContent) -> list[Flowable]:
 
 def _regions(content: ReportContent) -> Flowable:
     rows = [
-        [tracer.upper(), region, f"{a.volume_ml:.1f}", _figure(a.suv_mean), _figure(a.suv_max), f"{a.total_uptake_g:.1f}",
-         f"{a.foci} + {a.small_foci}"]
+        [tracer.upper(), region, f"{a.volume_ml:.1f}", _figure(a.suv_mean), _figure(a.suv_max),
+         f"{a.total_uptake_g:.1f}", f"{a.foci} + {a.small_foci}"]
         for tracer in content.result.tracers
         for region, a in content.totals[tracer].by_region.items()
     ]  # fmt: skip

@@ -250,7 +250,8 @@ def test_texts_from_files_run_nothing(chrome, tmp_path):
     assert chrome.title != "broken"
     # The page's own policy stops a script that gets in somehow.
     chrome.execute_script(
-        "const s = document.createElement('script'); s.textContent = \"document.title = 'broken'\"; document.head.append(s)"
+        "const s = document.createElement('script');"
+        "s.textContent = \"document.title = 'broken'\"; document.head.append(s)"
     )
     assert chrome.title != "broken"
     chrome.get_log("browser")

@@ -229,7 +229,7 @@ def test_decisions_on_one_tracer_leave_the_other_alone():
 
 
 def test_a_new_result_takes_the_old_report_with_it(tmp_path):
-    out, case = stored(tmp_path / "out")
+    out, _ = stored(tmp_path / "out")
     assert (out / "report.html").is_file()
     with output_folder(out):
         assert not any((out / name).exists() for name in ("report.html", "report.json", "lesions.csv", "report.pdf"))
