@@ -91,9 +91,10 @@ def test_opens_from_the_file_system_with_pictures(page):
     for name in ("mip", "coronal", "sagittal", "axial"):
         for tracer in ("psma", "fdg"):
             shades = page.execute_script(
-                "const c = document.getElementById(arguments[0]), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
-                "return new Set(d).size", f"{name}-{tracer}",
-            )  # fmt: skip
+                "const c = document.getElementById(arguments[0]), pen = c.getContext('2d');"
+                "return new Set(pen.getImageData(0, 0, c.width, c.height).data).size",
+                f"{name}-{tracer}",
+            )
             assert shades > 5, name
 
 

@@ -114,3 +114,14 @@ def test_pelvic_nodes_on_both_sides_are_several_regions():
 
     assert draft(named("left", "left"))["miN"] == "miN1a or more"
     assert draft(named("left", "right"))["miN"] == "miN1b"
+
+
+def test_a_spoilt_table_of_criteria_is_one_line(monkeypatch):
+    from deeppsma.core.errors import ConfigurationError
+    from deeppsma.reporting import criteria as module
+
+    monkeypatch.setattr(module, "read_toml", lambda *_: ("criteria.toml", {"criterion": []}))
+    module._table.cache_clear()
+    with pytest.raises(ConfigurationError, match="no tables"):
+        repeatability()
+    module._table.cache_clear()
