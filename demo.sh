@@ -9,8 +9,9 @@ seed=${1:-9011} recipe=${2:-bothways}
 case=demo/case_$(printf '%04d' "$seed")
 .venv/bin/deeppsma phantom demo --seed "$seed" >/dev/null
 echo "patient     $case (synthetic)"
-.venv/bin/deeppsma segment "$case/input" "$case/result" --recipe "$recipe" --picture
+.venv/bin/deeppsma segment "$case/input" "$case/result" --recipe "$recipe" --picture --report
 echo "against the truth"
 .venv/bin/deeppsma score "$case/result" "$case/truth"
-echo "report      $case/result/run_report.json"
+echo "page        $case/result/report.html (open it in a browser; also report.pdf, lesions.csv)"
+echo "run report  $case/result/run_report.json"
 echo "picture     $case/result/overview.png"

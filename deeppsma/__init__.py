@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from deeppsma.pipeline.run_report import RunReport as RunReport
     from deeppsma.pipeline.segment import Segmentation as Segmentation
     from deeppsma.pipeline.segment import segment as segment
+    from deeppsma.reporting.report_files import Report as Report
+    from deeppsma.reporting.report_files import report as report
 
 # A library is silent until somebody listens.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -50,6 +52,7 @@ _EXPORTS = {
     "InputError": "core.errors",
     "Method": "pipeline.method",
     "Recipe": "pipeline.recipe",
+    "Report": "reporting.report_files",
     "RigidTransform": "core.transforms",
     "RunReport": "pipeline.run_report",
     "Segmentation": "pipeline.segment",
@@ -61,6 +64,7 @@ _EXPORTS = {
     "load_recipe": "pipeline.recipe",
     "read_challenge_transform": "io.transform_files",
     "read_tfm": "io.transform_files",
+    "report": "reporting.report_files",
     "segment": "pipeline.segment",
 }
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604 - names, every one

@@ -11,7 +11,7 @@ from deeppsma._version import __version__
 from deeppsma.cli.dicom import add_dicom, add_dicom_case, dicom_options
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
-from deeppsma.cli.reporting import add_reporting
+from deeppsma.cli.reporting import add_reporting, write_report_of
 from deeppsma.cli.research import add_research
 from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
 
@@ -19,6 +19,7 @@ _EPILOG = """\
 examples:
   deeppsma phantom demo                                  make a synthetic patient
   deeppsma segment demo/case_0000/input result           find his disease
+  deeppsma report result demo/case_0000/input            a page to look at it (result/report.html)
   deeppsma score result demo/case_0000/truth             hold it against the truth
   deeppsma train cohort run                              train on cases in the data set's layout
 
@@ -87,6 +88,9 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "votes on, with its measurements, votes and verdict",
     )
     add_dicom_case(command)
+    command.add_argument(
+        "--report", action="store_true", help="also write what 'deeppsma report' does: page, PDF, tables"
+    )
     command.set_defaults(run=_segment)
 
 
@@ -100,6 +104,9 @@ def _segment(options: argparse.Namespace) -> None:
     for tracer, found in report.findings.items():
         print(f"{tracer.upper()}: {found.volume_ml:.1f} ml in {found.components} components")
     print(report.notice)
+    if options.report:
+        for path in write_report_of(options.out, options.case):
+            print(path)
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -43,16 +43,26 @@ def add_reporting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.set_defaults(run=_apply_review)
 
 
-def _report(options: argparse.Namespace) -> None:
+def write_report_of(out: Path, case: Path, with_ct: bool = True, with_pdf: bool = True) -> list[Path]:
+    """Write the report of a stored result; returns its files.
+
+    Raises
+    ------
+    DeepPsmaError
+        One line that names cause and remedy.
+    """
     from deeppsma.io.layouts import load_case
     from deeppsma.reporting.pictures import kind_of_patient
     from deeppsma.reporting.report_files import report_of_folder, write_report
 
-    if not options.out.is_dir():
-        raise InputError(options.out, "no such folder", "give a folder that deeppsma segment wrote")
-    synthetic = bool(kind_of_patient(options.case))
-    made = report_of_folder(options.out, load_case(options.case), synthetic, not options.no_ct)
-    for path in write_report(made, options.out, not options.no_pdf):
+    if not out.is_dir():
+        raise InputError(out, "no such folder", "give a folder that deeppsma segment wrote")
+    made = report_of_folder(out, load_case(case), bool(kind_of_patient(case)), with_ct)
+    return write_report(made, out, with_pdf)
+
+
+def _report(options: argparse.Namespace) -> None:
+    for path in write_report_of(options.out, options.case, not options.no_ct, not options.no_pdf):
         print(path)
 
 

@@ -157,11 +157,15 @@ class AnatomyMap:
             if not self._possible(site, centre):
                 continue
             each = [self._distance(label, points, inside, distances) for label in site.labels]
-            reach = _BONE_MM if site.kind == "bone" else self.rules.largest_mm
-            if (mean := min(each)) <= reach:
-                found.append((mean + site.bias_mm, mean, site))
+            if (mean := min(each)) <= self.rules.largest_mm:
+                # Bones that are too far to be it come after all else: a second choice at most.
+                late = self.rules.largest_mm if site.kind == "bone" and mean > _BONE_MM else 0.0
+                found.append((mean + site.bias_mm + late, mean, site))
         found.sort(key=lambda entry: entry[0])
         names: list[tuple[float, SiteName]] = []
+        if found and found[0][2].kind == "bone" and found[0][1] > _BONE_MM:
+            nothing = SiteName("unlabelled", "soft tissue", "other", self._side(centre), height=height)
+            names.append((found[0][0], nothing))
         for cost, mean, site in found:
             side = site.side if site.sided != "place" else self._side(centre)
             name = SiteName(site.name, site.kind, site.region, side, site.level, mean, height)
@@ -193,7 +197,7 @@ class AnatomyMap:
         near = np.isin(self._labels_at(points_xyz), labels)
         for label in labels:
             if label in self._points and len(points_xyz):
-                distance, _ = self._tree(label).query(points_xyz, distance_upper_bound=reach_mm)
+                distance, _ = self._tree(label).query(points_xyz, distance_upper_bound=reach_mm * (1 + 1e-9))
                 near |= np.isfinite(distance)
         return near
 

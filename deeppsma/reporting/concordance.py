@@ -8,7 +8,7 @@ tracers, so that voxels of one tracer alone are mostly edges.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core import anatomy as organs
+from deeppsma.core.box import Box
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
+from deeppsma.postprocessing.region_growing import within_radius
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.lesion_table import Lesion, LesionTable
 
@@ -62,7 +64,7 @@ class Counterpart:
     group
         "C1": lesions of both tracers that are one place; "" for none.
     partners
-        Lesions of the other tracer within the tolerance.
+        Lesions of the other tracer that are nearest to one of its voxels, within the tolerance, or the other way.
     distance_mm
         Nearest voxel of the other's mask; 0 where one lies in it, infinite without any.
     other_suv_max
@@ -120,6 +122,7 @@ def concordance(result: CaseResult, table: LesionTable) -> Concordance | None:
             distance, partners = _nearest(mapped, result.scans[other], trees[other])
             names = tuple(f"{_letter(table, other)}{number}" for number in partners)
             found[lesion.id] = _judged(lesion, mapped, result.scans[other], blood[other], distance, names)
+    found = _mutual(found)
     groups = _groups(found)
     found = {key: _in_group(value, groups.get(key, "")) for key, value in found.items()}
     shared = {t: {mm: _within(table, found, t, mm) for mm in TOLERANCES_MM} for t in Tracer}
@@ -175,15 +178,14 @@ def _nearest(
     """Distance of the nearest voxel of the other's disease, and its lesions within the tolerance."""
     if tree is None:
         return float("inf"), []
-    distance, _ = tree[0].query(mapped)
+    distance, index = tree[0].query(mapped)
     touching = _sampled(other.mask, mapped)
     nearest = 0.0 if (touching > 0).any() else float(distance.min())
     # A voxel inside the other's mask is at most half a voxel's diagonal from a centre of it.
     half_diagonal = float(np.linalg.norm(other.mask.geometry.spacing_zyx)) / 2
     reach = max(TOLERANCE_MM, half_diagonal if nearest == 0 else 0.0)
-    near = tree[0].query_ball_point(mapped, reach * (1 + 1e-9))
-    partners = {int(tree[1][index]) for each in near for index in each}
-    return nearest, sorted(partners)
+    partners = np.unique(tree[1][index[distance <= reach * (1 + 1e-9)]])
+    return nearest, [int(number) for number in partners]
 
 
 def _judged(
@@ -236,28 +238,25 @@ def _around(mapped: NDArray[np.float64], other: TracerResult) -> tuple[NDArray[n
     anywhere
         All of it.
     """
-    from scipy.spatial import cKDTree
-
     grid = other.pet.geometry
-    index = grid.world_to_index(mapped)
-    reach = TOLERANCE_MM / np.array(grid.spacing_zyx)
     size = np.array(grid.shape_zyx)
-    low = np.clip(np.floor(index.min(axis=0) - reach), 0, size).astype(int)
-    high = np.clip(np.ceil(index.max(axis=0) + reach) + 1, 0, size).astype(int)
-    if (high <= low).any():
+    at = np.rint(grid.world_to_index(mapped)).astype(np.intp)
+    at = at[((at >= 0) & (at < size)).all(axis=1)]
+    around = Box.around_points(at)
+    if around is None:
         return np.empty(0), 0.0, np.empty(0)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    voxels = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), axis=-1)
-    voxels = voxels.reshape(-1, 3)
-    scale = np.array(grid.spacing_zyx)
-    # A lesion's own voxels may be wider apart than the other grid's.
-    distance, _ = cKDTree(index * scale).query(voxels * scale, distance_upper_bound=TOLERANCE_MM * (1 + 1e-9))
-    anywhere = other.pet.voxels[box].reshape(-1)[np.isfinite(distance)].astype(np.float64)
-    near = np.isfinite(distance) & (other.mask.voxels[box].reshape(-1) == 0)
-    values = other.pet.voxels[box].reshape(-1)[near].astype(np.float64)
+    z, y, x = (int(TOLERANCE_MM / s) + 1 for s in grid.spacing_zyx)
+    place = around.grown((z, y, x)).clipped(grid.shape_zyx)
+    lesion = np.zeros(place.shape_zyx, bool)
+    lesion[tuple((at - np.array(place.start_zyx)).T)] = True
+    within = within_radius(lesion, grid.spacing_zyx, TOLERANCE_MM)
+    box = place.slices
+    anywhere = other.pet.voxels[box][within].astype(np.float64)
+    near = within & (other.mask.voxels[box] == 0)
+    values = other.pet.voxels[box][near].astype(np.float64)
     if other.organs is None:
         return values, 0.0, anywhere
-    labels = _sampled(other.organs, grid.index_to_world(voxels[near]))
+    labels = _sampled(other.organs, grid.index_to_world(np.argwhere(near) + np.array(place.start_zyx)))
     bright = np.isin(labels, _BRIGHT)
     hidden = float(np.isin(_sampled(other.organs, mapped), _BRIGHT).mean())
     return values[~bright], hidden, anywhere
@@ -270,6 +269,18 @@ def _sampled(volume: Volume, points: NDArray[np.float64]) -> NDArray[np.float64]
     out = np.full(len(points), np.nan)
     out[there] = volume.voxels[tuple(index[there].T)]
     return out
+
+
+def _mutual(found: Mapping[str, Counterpart]) -> dict[str, Counterpart]:
+    """Who is a partner has a partner: nearest voxels need not be so in both directions."""
+    partners = {key: set(value.partners) for key, value in found.items()}
+    for key, value in found.items():
+        for other in value.partners:
+            partners[other].add(key)
+    return {
+        key: replace(value, partners=tuple(sorted(partners[key], key=lambda each: int(each[1:]))))
+        for key, value in found.items()
+    }
 
 
 def _groups(found: Mapping[str, Counterpart]) -> dict[str, str]:
@@ -286,7 +297,7 @@ def _groups(found: Mapping[str, Counterpart]) -> dict[str, str]:
             if here in group_of:
                 continue
             group_of[here] = f"C{count}"
-            waiting += [*found[here].partners, *(k for k, v in found.items() if here in v.partners)]
+            waiting += found[here].partners
     return group_of
 
 

@@ -67,9 +67,14 @@ def report(case: Case, masks: Mapping[Tracer, Volume], run_report: Mapping[str, 
     case
         What was segmented.
     masks
-        0/1 on the PETs' grids, by tracer.
+        0/1 on the PETs' grids, by tracer: `Segmentation.masks`.
     run_report
-        As JSON values; without one the methods say what is missing.
+        As JSON values: `RunReport.as_dict()`; without one the methods say what is missing.
+
+    Examples
+    --------
+    >>> result = deeppsma.segment(case)  # doctest: +SKIP
+    >>> deeppsma.report(case, result.masks, result.report.as_dict())  # doctest: +SKIP
     """
     return Report(report_content(case_result(case, masks, run_report or {})))
 

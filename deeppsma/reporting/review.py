@@ -155,6 +155,8 @@ def _candidates(scan: TracerResult, asked: AnatomyMap | None) -> tuple[list[Cand
     # Plane by plane: a whole-body PET's mask of hot voxels costs as much as its lists of them.
     hot = [np.argwhere((suv[z] >= scan.threshold_suv) & (mask[z] == 0)) for z in range(len(suv))]
     index = np.concatenate([np.column_stack([np.full(len(p), z), p]) for z, p in enumerate(hot)]).astype(np.int32)
+    if not len(index):
+        return [], 0
     grid = scan.pet.geometry
     parts = sparse_components(index, grid.shape_zyx)
     order = np.argsort(parts, kind="stable")
@@ -236,6 +238,8 @@ def sparse_components(index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, i
         there = flat[at] == wanted if len(flat) else np.zeros(0, bool)
         rows.append(np.flatnonzero(there))
         columns.append(at[there])
+    if not len(flat):
+        return np.zeros(0, np.int32)
     first, second = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(flat), len(flat)))
     return np.asarray(connected_components(graph, directed=False)[1])

@@ -264,7 +264,7 @@
     const at = all.indexOf(state.lesion);
     choose(all[((at < 0 && by < 0 ? 0 : at) + by + all.length) % all.length], true);
   }
-  function setMode(mode) { state.mode = mode; each("[data-mode]", b => b.setAttribute("aria-pressed", String(b.dataset.mode === mode))); draw(); }
+  function setMode(mode) { state.mode = document.body.dataset.mode = mode; each("[data-mode]", b => b.setAttribute("aria-pressed", String(b.dataset.mode === mode))); draw(); }
   function setBlack(view, suv) {
     view.black = suv; $(`black-${view.key}`).value = suv; $(`black-value-${view.key}`).textContent = `SUV 0 to ${suv}`;
     $(`tick-${view.key}`).style.left = `${Math.min(100, 100 * view.threshold / suv)}%`;

@@ -1,0 +1,102 @@
+"""The commands on what was found, as a user runs them."""
+
+import json
+
+import numpy as np
+import pytest
+from builders.cases import GRIDS, write_platform_case
+
+import deeppsma
+from deeppsma.cli.commands import main
+from deeppsma.core.tracer import Tracer
+from deeppsma.core.volume import Volume
+from deeppsma.io.layouts import load_case
+from deeppsma.io.result_folder import mask_path, output_folder, write_result
+
+
+@pytest.fixture(autouse=True)
+def keep_signals():
+    import signal
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A case, and a result of it that calls every voxel of SUV 6 or more disease."""
+    case = write_platform_case(tmp_path / "case" / "input")
+    opened = load_case(case)
+    masks = {
+        tracer: Volume((opened.study(tracer).read_pet().voxels >= 6).astype(np.uint8), GRIDS[tracer])
+        for tracer in Tracer
+    }
+    out = tmp_path / "out"
+    with output_folder(out) as staging:
+        write_result(staging, out, masks, {"versions": {"deeppsma": "0"}, "notice": "n", "fallbacks": []})
+    return case, out, masks
+
+
+def test_report_then_review_then_compare(stored, capsys):
+    case, out, masks = stored
+    assert main(["report", str(out), str(case)]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert {"report.html", "report.pdf", "lesions.csv", "report.json", "report_foci.npz"} <= names
+    report = json.loads((out / "report.json").read_text())
+    expected = masks[Tracer.PSMA].voxels.sum() * GRIDS[Tracer.PSMA].voxel_volume_ml
+    assert report["totals"]["psma"]["all"]["volume_ml"] == pytest.approx(expected)
+    assert report["case"] == "case"
+    review = {"format": "deeppsma-review-1", "masks_sha256": report["masks_sha256"], "decisions": {"P1": "reject"}}
+    (out / "review.json").write_text(json.dumps(review))
+    assert main(["apply-review", str(out), str(out / "review.json")]) == 0
+    assert mask_path(out / "reviewed", Tracer.PSMA).is_file()
+    capsys.readouterr()
+    assert main(["compare", str(out), str(out), str(case), str(case)]) == 0
+    assert "RECIP 1.0 from these figures: SD" in capsys.readouterr().out
+    assert json.loads((out / "comparison.json").read_text())["new_lesions"] == []
+
+
+def test_without_ct_and_pdf(stored):
+    case, out, _ = stored
+    assert main(["report", str(out), str(case), "--no-ct", "--no-pdf"]) == 0
+    assert not (out / "report.pdf").exists()
+    assert 'id="ct-psma"' not in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report", "{tmp}/none", "{case}"], "no such folder"),
+        (["report", "{case}", "{case}"], "no run_report.json"),
+        (["apply-review", "{out}", "{tmp}/none.json"], "not readable"),
+    ],
+)
+def test_bad_input_is_one_line(stored, capsys, tmp_path, arguments, words):
+    case, out, _ = stored
+    status = main([a.format(tmp=tmp_path, case=case, out=out) for a in arguments])
+    assert status != 0
+    last = capsys.readouterr().err.strip().splitlines()
+    assert len(last) == 1
+    assert words in last[0]
+
+
+def test_from_python(stored, tmp_path):
+    case, _, masks = stored
+    made = deeppsma.report(load_case(case), masks)
+    assert "not in the run report" in made.html
+    (tmp_path / "mine").mkdir()
+    assert [p.name for p in made.save(tmp_path / "mine", with_pdf=False)][-1] == "report.json"
+
+
+def test_segment_makes_a_report_when_asked(tmp_path, tiny_weights):
+    case = write_platform_case(tmp_path / "case" / "input")
+    out = tmp_path / "out"
+    segment = ["segment", str(case), str(out), "--recipe", "single", "--weights", str(tiny_weights), "--device", "cpu"]
+    assert main(segment) == 0
+    assert not (out / "report.html").exists()
+    assert main([*segment, "--report"]) == 0
+    assert (out / "report.html").is_file()
+    report = json.loads((out / "run_report.json").read_text())
+    assert report["members"][0]["sha256"] in (out / "report.html").read_text()
