@@ -22,6 +22,10 @@ from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.lesions import Scene
 from deeppsma.postprocessing.refinement import refine
 from deeppsma.postprocessing.region_growing import grow
+from deeppsma.postprocessing.second_opinion.decide import judge
+from deeppsma.postprocessing.second_opinion.evidence import Evidence, gather_evidence
+from deeppsma.postprocessing.second_opinion.focus_lines import focus_lines
+from deeppsma.postprocessing.second_opinion.store import load_second_opinions
 from deeppsma.preprocessing.prepared_case import PreparedCase
 from deeppsma.preprocessing.spaces import Space
 
@@ -39,11 +43,15 @@ class CropMasks:
         FDG lesions that refinement took away, a line each for the run report.
     unrefined
         The FDG mask before that; None where nothing was refined.
+    foci
+        By tracer, where a second opinion was asked for: what it says of each
+        focus, for the run report.
     """
 
     masks: Mapping[Tracer, NDArray[np.bool_]]
     removed: Sequence[dict[str, Any]] = field(default_factory=tuple)
     unrefined: NDArray[np.bool_] | None = None
+    foci: Mapping[Tracer, tuple[dict[str, Any], ...]] | None = None
 
 
 def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits]) -> CropMasks:
@@ -60,9 +68,12 @@ def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits
     """
     recipe = method.recipe
     masks: dict[Tracer, NDArray[np.bool_]] = {}
+    foci: dict[Tracer, tuple[dict[str, Any], ...]] | None = {} if recipe.second_opinion else None
     for tracer in case.spaces:
         if not method.members_of(tracer):
             case.log.note(f"recipe {recipe.name} has no member for {tracer.upper()}: its mask is empty")
+        elif foci is not None:
+            masks[tracer], foci[tracer] = _of_second_opinion(tracer, method, case, logits)
         elif recipe.average == "logits":
             masks[tracer] = _of_logits(tracer, method, case, logits)
         else:
@@ -71,8 +82,8 @@ def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits
         unrefined = masks[Tracer.FDG]
         with case.log.watch.stage("refinement"):
             masks[Tracer.FDG], removed = refine(_scene(masks, case), load_classifier(recipe.refinement))
-        return CropMasks(masks, removed, unrefined)
-    return CropMasks(masks)
+        return CropMasks(masks, removed, unrefined, foci)
+    return CropMasks(masks, foci=foci)
 
 
 def probabilities(
@@ -112,6 +123,48 @@ def _of_logits(tracer: Tracer, method: Method, case: PreparedCase, logits: Mappi
         mean = mean_logits([logits[member.name] for member in method.members])
         mask = fuse(recipe.fusion, tracer, case.spaces, mean, case.case.fdg_to_psma, recipe.cutoff(tracer))
     return _grown(mask, tracer, case, recipe.growing)
+
+
+def evidence_of(tracer: Tracer, members: Sequence[str], case: PreparedCase, logits: Mapping[str, Logits]) -> Evidence:
+    """What a second opinion on a tracer looks at.
+
+    Parameters
+    ----------
+    tracer
+        Whose; it must have a space.
+    members
+        Names of those whose logits are averaged.
+    case, logits
+        As for `apply_recipe`.
+    """
+    mean = mean_logits([logits[name] for name in members])
+    return gather_evidence(
+        tracer,
+        case.spaces,
+        mean,
+        case.case.thresholds,
+        case.case.fdg_to_psma,
+        case.organs(tracer),
+        case.ct(tracer),
+    )
+
+
+def _of_second_opinion(
+    tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
+) -> tuple[NDArray[np.bool_], tuple[dict[str, Any], ...]]:
+    """Mask of a tracer after its second opinion, and the lines on its foci."""
+    space, model = case.spaces[tracer], load_second_opinions(method.recipe.second_opinion).models[tracer]
+    evidence = evidence_of(tracer, [member.name for member in method.members], case, logits)
+    for missing in evidence.missing:
+        case.log.note(f"no {missing}: the second opinion does without")
+    with case.log.watch.stage("second opinion"):
+        opinion = judge(model, evidence)
+        lines = focus_lines(model, opinion, evidence, space.geometry)
+    if model.decides:
+        mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
+        mask[space.hot] = opinion.disease
+        return mask, lines
+    return _of_logits(tracer, method, case, logits), lines
 
 
 def _of_probabilities(

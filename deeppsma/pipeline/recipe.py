@@ -79,6 +79,10 @@ class Recipe:
     refinement
         Name of a model in ``resources/refinement`` that FDG lesions must
         pass, or empty.
+    second_opinion
+        Name of models in ``resources/second_opinion``, or a folder of one's
+        own, that judge every focus; or empty. With logits, and without
+        growing: the foci hold all voxels at or above the threshold.
     window_overlap
         Share by which windows overlap, in [0, 1).
     """
@@ -94,6 +98,7 @@ class Recipe:
     member_weights: Mapping[str, float] = field(default_factory=dict)
     normal_cutoffs: Mapping[str, float] = field(default_factory=dict)
     refinement: str = ""
+    second_opinion: str = ""
     window_overlap: float = 0.5
 
     def __post_init__(self) -> None:
@@ -115,6 +120,8 @@ class Recipe:
             not 0 < value < 1e6 for value in self.member_weights.values()
         ):
             raise ValueError(f"member_weights must be positive, of the recipe's members, not {self.member_weights}")
+        if self.second_opinion and (self.average != "logits" or self.growing is not None):
+            raise ValueError("a second_opinion belongs to average = logits, without growing")
         if not 0 <= self.window_overlap < 1:
             raise ValueError(f"window_overlap must be at least 0 and below 1, not {self.window_overlap}")
 

@@ -180,7 +180,11 @@ def try_offsets(samples: Samples, logits: Mapping[str, NDArray[np.float64]]) -> 
     rows = []
     for offset in OFFSETS:
         each = [figures(s, decided(s, logits[name], offset)) for name, s in samples.items()]
-        mean = (float(np.mean([f.dsc for f in each])), sum(f.found for f in each), float(np.mean([f.fnv_ml for f in each])))
+        mean = (
+            float(np.mean([f.dsc for f in each])),
+            sum(f.found for f in each),
+            float(np.mean([f.fnv_ml for f in each])),
+        )
         rows.append(OffsetRow(offset, *mean))
     return rows
 

@@ -69,12 +69,13 @@ class FocusSample:
     def share(self) -> NDArray[np.float64]:
         """How much of each focus is disease, [focus], 0 to 1."""
         count = len(self.features)
-        return np.bincount(self.piece, self.truth, count) / np.bincount(self.piece, minlength=count)
+        diseased = np.asarray(np.bincount(self.piece, self.truth, count), dtype=np.float64)
+        return diseased / np.bincount(self.piece, minlength=count)
 
     @property
     def focus_ml(self) -> NDArray[np.float64]:
         """Volume of each focus, [focus]."""
-        return np.bincount(self.piece, minlength=len(self.features)) * float(self.voxel_ml)
+        return np.bincount(self.piece, minlength=len(self.features)).astype(np.float64) * float(self.voxel_ml)
 
 
 def make_focus_sample(evidence: Evidence, truth: NDArray[np.bool_]) -> FocusSample:

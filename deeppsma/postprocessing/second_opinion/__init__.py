@@ -1,1 +1,1 @@
-"""A second opinion on every focus: gradient-boosted trees over what the network, the PET, the CT and the patient say."""
+"""A second opinion on every focus: boosted trees over what the network, the PET, the CT and the patient say."""

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from deeppsma.core.geometry import VectorZyx
 from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
-from deeppsma.core.transforms import RigidTransform, to_other_session
+from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
-from deeppsma.inference.task import Logits
-from deeppsma.preprocessing.spaces import Space, mapped_indices
+from deeppsma.inference.logits import Logits
+from deeppsma.postprocessing.fusion import seen_elsewhere
+from deeppsma.preprocessing.spaces import Space
 
 #: Beyond a CT lies air.
 _AIR_HU = -1000
@@ -88,9 +89,9 @@ class Evidence:
 def gather_evidence(
     tracer: Tracer,
     spaces: Mapping[Tracer, Space],
-    logits: Mapping[Tracer, Logits],
+    logits: Logits,
     thresholds: Mapping[Tracer, float],
-    fdg_to_psma: RigidTransform,
+    fdg_to_psma: RigidTransform | None,
     organs: Volume | None,
     ct: Volume | None,
 ) -> Evidence:
@@ -100,29 +101,29 @@ def gather_evidence(
     ----------
     tracer
         Whose hot voxels; it must have a space.
-    spaces, logits
-        By fixed tracer; see `deeppsma.postprocessing.fusion.fuse`.
+    spaces, logits, fdg_to_psma
+        As for `deeppsma.postprocessing.fusion.fuse`: one class, disease or
+        not. What was not asked in the other space, or there, is not known.
     thresholds
-        SUV by tracer.
-    fdg_to_psma
-        Maps FDG points to PSMA points.
+        SUV by tracer; of the other one only if there is one.
     organs, ct
         This tracer's, on grids of their own; None where there is none.
     """
     space = spaces[tracer]
     grid = space.geometry
     seen = np.full(grid.shape_zyx, np.nan, dtype=np.float32)
-    if tracer.other in logits[tracer]:
-        seen[space.needed[tracer.other]] = logits[tracer][tracer.other]
+    if logits.knows(tracer.other, tracer):
+        seen[space.needed[tracer.other]] = logits.of(tracer.other, tracer)[0]
+    nothing = np.zeros(grid.shape_zyx, dtype=np.float32)
     return Evidence(
         tracer,
         space.pet[tracer],
-        space.pet[tracer.other],
+        space.pet.get(tracer.other, nothing),
         space.hot,
         thresholds[tracer],
-        thresholds[tracer.other],
-        np.asarray(logits[tracer][tracer], dtype=np.float32),
-        seen_from_other(tracer, spaces, logits, fdg_to_psma),
+        thresholds.get(tracer.other, 1.0),
+        np.asarray(logits.of(tracer, tracer)[0], dtype=np.float32),
+        _seen_from_other(tracer, spaces, logits, fdg_to_psma),
         seen[space.hot],
         None if organs is None else resample(organs, grid, labels=True),
         None if ct is None else resample(ct, grid, outside=_AIR_HU),
@@ -130,29 +131,12 @@ def gather_evidence(
     )
 
 
-def seen_from_other(
-    tracer: Tracer, spaces: Mapping[Tracer, Space], logits: Mapping[Tracer, Logits], fdg_to_psma: RigidTransform
+def _seen_from_other(
+    tracer: Tracer, spaces: Mapping[Tracer, Space], logits: Logits, fdg_to_psma: RigidTransform | None
 ) -> NDArray[np.float32]:
-    """Logits of a tracer's hot voxels from the other tracer's space, [n].
-
-    Interpolated linearly; NaN where that space does not see at least half of
-    what surrounds a voxel above the threshold, as in
-    `deeppsma.postprocessing.fusion.fuse`.
-    """
-    from scipy.ndimage import map_coordinates
-
+    """Logits of a tracer's hot voxels from the other tracer's space, [n]; NaN where that does not see them."""
     own = spaces[tracer]
-    out = np.full(int(own.hot.sum()), np.nan, dtype=np.float32)
-    if tracer.other not in spaces or tracer not in logits[tracer.other]:
-        return out
-    other = spaces[tracer.other]
-    known = other.needed[tracer].astype(np.float32)
-    values = np.zeros_like(known)
-    values[other.needed[tracer]] = logits[tracer.other][tracer]
-    start = 0
-    for index in mapped_indices(own.hot, own.geometry, other.geometry, to_other_session(tracer, fdg_to_psma)):
-        sum_known, share = (map_coordinates(each, index.T, order=1) for each in (values, known))
-        seen = share >= 0.5
-        out[start : start + len(index)][seen] = sum_known[seen] / share[seen]
-        start += len(index)
-    return out
+    if fdg_to_psma is None or tracer.other not in spaces or not logits.knows(tracer, tracer.other):
+        return np.full(int(own.hot.sum()), np.nan, dtype=np.float32)
+    values, seen = seen_elsewhere(own, spaces[tracer.other], tracer, logits, fdg_to_psma)
+    return np.where(seen, values, np.float32(np.nan))

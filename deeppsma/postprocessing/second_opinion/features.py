@@ -40,7 +40,6 @@ _LEVELS = {
     "colon": (organs.COLON,),
     "muscle": _TISSUES["muscle"],
 }
-_KIN = ("log_hot_ml", "log_mean", "log_found_ml", "log_other_found_ml", "log_found_mean")
 _QUANTILES = (0.1, 0.5, 0.9)
 #: Logits are clipped here: beyond it a network has no more to say.
 _LOGIT_LIMIT = 12.0
@@ -156,15 +155,15 @@ def _ct(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     if evidence.hounsfield is None:
         return {f"ct.{name}": np.full(groups.count, np.nan) for name in names}
     hu = np.clip(evidence.hounsfield[evidence.hot].astype(float), -1024, 3071)
-    return {f"ct.{n}": v for n, v in zip(names, (groups.mean(hu), groups.sd(hu), *groups.quantiles(hu, _QUANTILES)))}
+    values = (groups.mean(hu), groups.sd(hu), *groups.quantiles(hu, _QUANTILES))
+    return {f"ct.{name}": value for name, value in zip(names, values, strict=True)}
 
 
 def _organs(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     names = [*(f"organ.{tissue}" for tissue in _TISSUES)]
     contrasts = ["contrast.mean", "contrast.max", "contrast.level", "contrast.hot_share", "contrast.spread"]
     if evidence.labels is None:
-        unknown = (*names, *(f"kin.{name}" for name in _KIN), *contrasts)
-        return {name: np.full(groups.count, np.nan) for name in unknown}
+        return {name: np.full(groups.count, np.nan) for name in (*names, *contrasts)}
     labels = evidence.labels[evidence.hot]
     out: dict[str, NDArray] = {}
     for name, members in zip(names, _TISSUES.values(), strict=True):
@@ -176,26 +175,7 @@ def _organs(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     log_ratio = _log(evidence.suv[evidence.hot] / evidence.threshold_suv)
     against = log_ratio - kinds[0][family]
     values = (groups.mean(against), groups.max(against), *(groups.mean(kind[family]) for kind in kinds))
-    out |= _kin(evidence, groups, np.stack([out[name] for name in names], axis=1))
     return out | dict(zip(contrasts, values, strict=True))
-
-
-def _kin(evidence: Evidence, groups: Groups, shares: NDArray[np.float64]) -> dict[str, NDArray]:
-    """Of all hot voxels whose foci lie mostly in the same tissue: how much, how hot, what the network says of them."""
-    tissue = shares.argmax(axis=1)
-    kin = Groups(tissue[groups.number], shares.shape[1])
-    voxel_ml = float(np.prod(evidence.spacing_zyx)) / 1000
-    ratio = evidence.suv[evidence.hot].astype(float) / evidence.threshold_suv
-    found = evidence.mean >= 0
-    sure = np.where(found, _log(ratio), np.nan)
-    values = (
-        _log(kin.sizes * voxel_ml),
-        _log(kin.mean(ratio)),
-        _log(kin.mean(found.astype(float)) * kin.sizes * voxel_ml),
-        _log(kin.mean((evidence.other_tracer >= 0).astype(float)) * kin.sizes * voxel_ml),
-        kin.mean(sure),
-    )
-    return dict(zip((f"kin.{name}" for name in _KIN), (each[tissue] for each in values), strict=True))
 
 
 def _kinds(evidence: Evidence) -> NDArray[np.float64]:
@@ -221,7 +201,9 @@ def _around(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
         out[f"{at}_hot_share"] = here.mean((ratio >= 1).astype(float))
         out[f"{at}_log_max"] = _log(here.max(ratio))
         if evidence.hounsfield is None:
-            out |= {f"ct.{radius_mm:g}mm_{n}": np.full(groups.count, np.nan) for n in ("mean", "sd", "air", "dense", "bone")}
+            out |= {
+                f"ct.{radius_mm:g}mm_{n}": np.full(groups.count, np.nan) for n in ("mean", "sd", "air", "dense", "bone")
+            }
             continue
         hu = np.clip(evidence.hounsfield.reshape(-1)[flat].astype(float), -1024, 3071)
         out[f"ct.{radius_mm:g}mm_mean"] = here.mean(hu)

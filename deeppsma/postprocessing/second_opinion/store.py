@@ -59,13 +59,17 @@ def load_second_opinions(name: str) -> SecondOpinions:
         raise ConfigurationError(KIND, f"no {name!r} there", f"choose one of {', '.join(there) or 'none'}, or a folder")
     card = read_json(card_path, "fetch the folder again", WeightsError)
     try:
-        if card["format"] != _FORMAT:
-            raise ValueError(f"format {card['format']}, not {_FORMAT}")
+        _check_format(card["format"])
         models = {tracer: _read(folder, tracer, card["tracers"][tracer.value]) for tracer in Tracer}
         sha256 = {tracer: str(card["tracers"][tracer.value]["sha256"]) for tracer in Tracer}
         return SecondOpinions(folder.name, models, sha256, str(card["trained_on"]))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(card_path, f"no second opinion ({error})", "fetch the folder again") from None
+
+
+def _check_format(found: Any) -> None:
+    if found != _FORMAT:
+        raise ValueError(f"format {found}, not {_FORMAT}")
 
 
 def write_second_opinions(
@@ -125,9 +129,7 @@ def _read(folder: Path, tracer: Tracer, card: Mapping[str, Any]) -> SecondOpinio
     forests = []
     for number in range(int(card["forests"])):
         start = f"{number}."
-        forests.append(
-            Forest.from_arrays({k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)})
-        )
+        forests.append(Forest.from_arrays({k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}))
     features = tuple(str(each) for each in card["features"])
     known = {"sha256", "forests", "offset", "decides", "features"}
     rest = {key: value for key, value in card.items() if key not in known}

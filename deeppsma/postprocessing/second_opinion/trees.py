@@ -57,7 +57,9 @@ class Forest:
             raise ValueError("all of a forest's nodes need a feature, a threshold, children and a value")
         here = np.arange(count)
         leaf = self.feature < 0
-        good = np.where(leaf, self.left == here, self.left > here) & np.where(leaf, self.right == here, self.right > here)
+        good = np.where(leaf, self.left == here, self.left > here) & np.where(
+            leaf, self.right == here, self.right > here
+        )
         if not good.all() or max(self.left.max(), self.right.max(), self.roots.max()) >= count or self.roots.min() < 0:
             raise ValueError("a forest's children must come after their nodes")
         if not (np.isfinite(self.threshold).all() and np.isfinite(self.value).all()):
@@ -148,7 +150,9 @@ def forest_of_lightgbm(dumped: Mapping[str, Any]) -> Forest:
         _add(tree["tree_structure"], rows, 0)
     columns = list(zip(*rows, strict=True))
     names = ("feature", "threshold", "left", "right", "nan_left", "value")
-    return Forest.from_arrays({"roots": np.array(roots), **{n: np.array(c) for n, c in zip(names, columns, strict=True)}})
+    return Forest.from_arrays(
+        {"roots": np.array(roots), **{n: np.array(c) for n, c in zip(names, columns, strict=True)}}
+    )
 
 
 def _add(node: Mapping[str, Any], rows: list[tuple[int, float, int, int, bool, float]], depth: int) -> int:
