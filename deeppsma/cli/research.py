@@ -17,6 +17,7 @@ def add_research(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_crossval(commands)
     _add_experiments(commands)
     _add_refinement(commands)
+    _add_second_opinion(commands)
 
 
 def _add_survey(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -226,3 +227,39 @@ def _train_refinement(options: argparse.Namespace) -> None:
     from deeppsma.training.fit_lesion_classifier import RefinementRequest, run_refinement
 
     print(run_refinement(request(RefinementRequest, options)))
+
+
+def _add_second_opinion(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "train-second-opinion",
+        help="fit the second opinion on every focus",
+        description="Runs a cohort with truth through a recipe's networks, divides the hot voxels into foci, and fits "
+        "boosted trees that tell which foci are disease. Give patients that the networks were not trained on. Writes "
+        "the models, a card, tables cross-validated over patients, and a reliability diagram into OUT; a recipe names "
+        "that folder as its second_opinion. An interrupted run goes on where it stopped.",
+    )
+    command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases with truth")
+    command.add_argument("out", type=Path, metavar="OUT", help="models, card, tables, and foci that are done")
+    command.add_argument("--recipe", default="mean", help="whose networks' logits (default mean)")
+    command.add_argument(
+        "--keep-lesions",
+        type=float,
+        default=0.98,
+        metavar="SHARE",
+        help="of the lesions that either space finds, at least this share must stay (default 0.98)",
+    )
+    command.add_argument("--folds", type=int, default=5, help="of the cross-validation (default 5)")
+    command.add_argument("--ablations", action="store_true", help="also leave out each group of features in turn")
+    command.add_argument(
+        "--decides", nargs="*", choices=("psma", "fdg"), default=("fdg",), help="tracers whose masks it changes"
+    )
+    add_weights(command)
+    add_device(command)
+    command.add_argument("--describe", default="", metavar="TEXT", help="what the cohort is, for the card")
+    command.set_defaults(run=_train_second_opinion)
+
+
+def _train_second_opinion(options: argparse.Namespace) -> None:
+    from deeppsma.training.train_second_opinion import SecondOpinionRequest, run_second_opinion
+
+    print(run_second_opinion(request(SecondOpinionRequest, options)))

@@ -85,8 +85,8 @@ def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunRepor
             case = open_case(job.case, job.dicom)
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
-        if job.foci and (recipe.consensus is None or recipe.consensus.method != "vote"):
-            raise ConfigurationError("--foci", f"recipe {recipe.name} looks at no foci", "leave it out, or choose gtrc")
+        if job.foci and not recipe.looks_at_foci:
+            raise ConfigurationError("--foci", f"recipe {recipe.name} looks at no foci", "leave it out, or choose gtrc or opinion")
         progress = _bar if show_progress else None
         result = segment(case, recipe, store, job.device, progress, watch, bool(job.probabilities))
         picture = _picture(job.case, case, result) if job.picture else None

@@ -23,6 +23,10 @@ from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.lesions import Scene
 from deeppsma.postprocessing.refinement import refine
 from deeppsma.postprocessing.region_growing import grow
+from deeppsma.postprocessing.second_opinion.decide import judge
+from deeppsma.postprocessing.second_opinion.evidence import Evidence, gather_evidence
+from deeppsma.postprocessing.second_opinion.focus_lines import focus_lines
+from deeppsma.postprocessing.second_opinion.store import load_second_opinions
 from deeppsma.preprocessing.prepared_case import PreparedCase
 from deeppsma.preprocessing.spaces import Space
 
@@ -41,7 +45,8 @@ class CropMasks:
     unrefined
         The FDG mask before that; None where nothing was refined.
     foci
-        By tracer, where a recipe votes on foci: a row of plain values each.
+        By tracer, where a recipe votes on foci or asks for a second opinion: what
+        it says of each focus, for the run report.
     """
 
     masks: Mapping[Tracer, NDArray[np.bool_]]
@@ -73,6 +78,8 @@ def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits
             decided = apply_consensus(recipe.consensus, method.consensus.get(tracer), case, tracer, disease, normal)
             masks[tracer] = decided.mask
             foci |= {tracer: decided.foci} if recipe.consensus.method == "vote" else {}
+        elif recipe.second_opinion:
+            masks[tracer], foci[tracer] = _of_second_opinion(tracer, method, case, logits)
         elif recipe.average == "logits":
             masks[tracer] = _of_logits(tracer, method, case, logits)
         else:
@@ -122,6 +129,48 @@ def _of_logits(tracer: Tracer, method: Method, case: PreparedCase, logits: Mappi
         mean = mean_logits([logits[member.name] for member in method.members])
         mask = fuse(recipe.fusion, tracer, case.spaces, mean, case.case.fdg_to_psma, recipe.cutoff(tracer))
     return _grown(mask, tracer, case, recipe.growing)
+
+
+def evidence_of(tracer: Tracer, members: Sequence[str], case: PreparedCase, logits: Mapping[str, Logits]) -> Evidence:
+    """What a second opinion on a tracer looks at.
+
+    Parameters
+    ----------
+    tracer
+        Whose; it must have a space.
+    members
+        Names of those whose logits are averaged.
+    case, logits
+        As for `apply_recipe`.
+    """
+    mean = mean_logits([logits[name] for name in members])
+    return gather_evidence(
+        tracer,
+        case.spaces,
+        mean,
+        case.case.thresholds,
+        case.case.fdg_to_psma,
+        case.organs(tracer),
+        case.ct(tracer),
+    )
+
+
+def _of_second_opinion(
+    tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
+) -> tuple[NDArray[np.bool_], tuple[dict[str, Any], ...]]:
+    """Mask of a tracer after its second opinion, and the lines on its foci."""
+    space, model = case.spaces[tracer], load_second_opinions(method.recipe.second_opinion).models[tracer]
+    evidence = evidence_of(tracer, [member.name for member in method.members], case, logits)
+    for missing in evidence.missing:
+        case.log.note(f"no {missing}: the second opinion does without")
+    with case.log.watch.stage("second opinion"):
+        opinion = judge(model, evidence)
+        lines = focus_lines(model, opinion, evidence, space.geometry)
+    if model.decides:
+        mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
+        mask[space.hot] = opinion.disease
+        return mask, lines
+    return _of_logits(tracer, method, case, logits), lines
 
 
 def _of_probabilities(

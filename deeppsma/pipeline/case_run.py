@@ -94,6 +94,9 @@ class CaseRun:
             for tracer in self.case.tracers:
                 if growing is not None and growing.kept(tracer):
                     self.prepared.has_organs(tracer, "growing spares no organ")
+                if method.recipe.second_opinion:
+                    self.prepared.organs(tracer)
+                    self.prepared.ct(tracer)
                 if method.recipe.refinement and len(self.case.studies) == len(Tracer):
                     self.prepared.has_organs(tracer, "FDG lesions are not refined")
 
@@ -136,7 +139,14 @@ class CaseRun:
             refinement = {"model": model.as_dict(), "removed_fdg_lesions": list(found.removed)}
         used = Resources(self.inference.plan, self.inference.windows, self.log.watch.rounded())
         return describe_run(
-            self.case, method.recipe.as_dict(), method.members, used, self.log.fallbacks, findings, refinement
+            self.case,
+            method.recipe.as_dict(),
+            method.members,
+            used,
+            self.log.fallbacks,
+            findings,
+            refinement,
+            found.foci if method.recipe.second_opinion else None,  # votes are many: on request
         )
 
     def _findings(self, tracer: Tracer, mask: NDArray[np.bool_] | None) -> Findings:

@@ -14,6 +14,7 @@ from deeppsma.models.store import ALL_MEMBERS, WeightsStore
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.recipe import Recipe
 from deeppsma.postprocessing.lesion_classifier import load_classifier
+from deeppsma.postprocessing.second_opinion.store import load_second_opinions
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Method:
                     raise ConfigurationError(where, found, "average probabilities, or choose other members")
         if self.recipe.refinement:
             load_classifier(self.recipe.refinement)  # that it makes no sense is said before the networks run
+        if self.recipe.second_opinion:
+            load_second_opinions(self.recipe.second_opinion)
         if not self.tracers:
             raise ConfigurationError(where, "no member answers for any tracer", "add one")
 
@@ -94,6 +97,10 @@ class Method:
         what = {key: value for key, value in self.recipe.as_dict().items() if key not in ("name", "summary", "source")}
         if self.recipe.refinement:
             what["refinement"] = load_classifier(self.recipe.refinement).as_dict()
+        if self.recipe.second_opinion:
+            opinions = load_second_opinions(self.recipe.second_opinion)
+            of_tracer = {t.value: [opinions.sha256[t], m.offset, m.decides] for t, m in opinions.models.items()}
+            what["second_opinion"] = of_tracer
         networks = [{key: v for key, v in asdict(m.network).items() if key != "summary"} for m in self.members]
         if self.consensus:
             what["consensus_sha256"] = {tracer.value: each.sha256 for tracer, each in self.consensus.items()}

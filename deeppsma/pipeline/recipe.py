@@ -109,6 +109,10 @@ class Recipe:
     refinement
         Name of a model in ``resources/refinement`` that FDG lesions must
         pass, or empty.
+    second_opinion
+        Name of models in ``resources/second_opinion``, or a folder of one's
+        own, that judge every focus; or empty. With logits, and without
+        growing: the foci hold all voxels at or above the threshold.
     window_overlap
         Share by which windows overlap, in [0, 1).
     consensus
@@ -130,6 +134,7 @@ class Recipe:
     member_weights: Mapping[str, float] = field(default_factory=dict)
     normal_cutoffs: Mapping[str, float] = field(default_factory=dict)
     refinement: str = ""
+    second_opinion: str = ""
     window_overlap: float = 0.5
     consensus: ConsensusStep | None = None
     mirrored: bool | None = None
@@ -156,8 +161,15 @@ class Recipe:
         instead = (self.cutoffs, self.normal_cutoffs, self.growing)
         if self.consensus is not None and (self.average == "logits" or any(instead)):
             raise ValueError("consensus goes with average = probabilities, in place of cutoffs and growing")
+        if self.second_opinion and (self.average != "logits" or self.growing is not None):
+            raise ValueError("a second_opinion belongs to average = logits, without growing")
         if not 0 <= self.window_overlap < 1:
             raise ValueError(f"window_overlap must be at least 0 and below 1, not {self.window_overlap}")
+
+    @property
+    def looks_at_foci(self) -> bool:
+        """Whether there is something to say of each focus."""
+        return bool(self.second_opinion) or (self.consensus is not None and self.consensus.method == "vote")
 
     @property
     def both_spaces(self) -> bool:

@@ -192,6 +192,7 @@ def describe_run(
     fallbacks: Sequence[str],
     findings: Mapping[Tracer, Findings],
     refinement: Mapping[str, Any] | None = None,
+    foci: Mapping[Tracer, Sequence[Mapping[str, Any]]] | None = None,
 ) -> RunReport:
     """Run report of one case.
 
@@ -205,7 +206,7 @@ def describe_run(
         Everything that did not go as planned, a line each.
     findings
         Of the masks, by tracer.
-    refinement
+    refinement, foci
         See `RunReport`.
     """
     trained_on = sorted({member.trained_on for member in members})
@@ -224,6 +225,7 @@ def describe_run(
         peak_gpu_memory_mb=_gpu_peak_mb(used.plan),
         versions=versions(),
         refinement=refinement,
+        foci=None if foci is None else {tracer: tuple(lines) for tracer, lines in foci.items()},
     )
 
 

@@ -1,0 +1,171 @@
+"""What becomes of a focus: the network's voxels and the trees' verdict on the focus, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeppsma.core.tracer import Tracer
+from deeppsma.postprocessing.second_opinion.evidence import Evidence
+from deeppsma.postprocessing.second_opinion.features import FeatureTable, describe
+from deeppsma.postprocessing.second_opinion.pieces import pieces
+from deeppsma.postprocessing.second_opinion.trees import Forest, mean_score
+
+#: Share of the network's own logit in the sum: it decides where the trees are undecided, and shapes the edge.
+NETWORK_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """The model of one tracer.
+
+    Parameters
+    ----------
+    tracer
+        Whose foci.
+    features
+        Names of the columns that the forests were fitted on, in their order.
+    forests
+        Their mean is a focus's logit.
+    offset
+        Added to it before the decision: above 0 small true lesions are
+        spared, and more false ones with them.
+    decides
+        Whether it changes the mask; if not, it gives probabilities alone.
+    card
+        What it was fitted on, and how well it does there; JSON values.
+    """
+
+    tracer: Tracer
+    features: tuple[str, ...]
+    forests: tuple[Forest, ...]
+    offset: float
+    decides: bool = True
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.forests or len(set(self.features)) != len(self.features):
+            raise ValueError("a second opinion needs forests, and each feature once")
+        if max(forest.columns for forest in self.forests) > len(self.features):
+            raise ValueError(f"forests that look at more than {len(self.features)} features")
+        if not np.isfinite(self.offset):
+            raise ValueError(f"offset must be finite, not {self.offset}")
+
+    def columns(self, table: FeatureTable) -> NDArray[np.float32]:
+        """The features that it was fitted on, in their order.
+
+        Raises
+        ------
+        ValueError
+            If the table has not all of them: it is of another version.
+        """
+        missing = [name for name in self.features if name not in table.names]
+        if missing:
+            raise ValueError(f"no feature {', '.join(missing)}: the model is of another version")
+        return table.values[:, [table.names.index(name) for name in self.features]]
+
+    def logit(self, table: FeatureTable) -> NDArray[np.float64]:
+        """Log odds of each focus, [focus], before the offset."""
+        return mean_score(self.forests, self.columns(table))
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the trees say of one tracer's foci.
+
+    Parameters
+    ----------
+    piece
+        [n] focus of each hot voxel.
+    table
+        Features of the foci.
+    logit, probability
+        [focus] log odds that a focus is disease, and the same as a
+        probability; as calibrated on the patients it was fitted on.
+    found
+        [n] what the network calls disease.
+    disease
+        [n] what is disease after both; ``found`` where the model does not
+        decide.
+    missing
+        What the trees had to do without, in words.
+    """
+
+    piece: NDArray[np.int32]
+    table: FeatureTable
+    logit: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    found: NDArray[np.bool_]
+    disease: NDArray[np.bool_]
+    missing: tuple[str, ...]
+
+
+def judge(model: SecondOpinion, evidence: Evidence) -> Opinion:
+    """A second opinion on one tracer.
+
+    Parameters
+    ----------
+    model
+        Of that tracer.
+    evidence
+        See `deeppsma.postprocessing.second_opinion.evidence.gather_evidence`.
+
+    Returns
+    -------
+    Opinion
+        Without foci where no voxel is hot.
+
+    Raises
+    ------
+    ValueError
+        If the model is of the other tracer.
+    """
+    if model.tracer is not evidence.tracer:
+        raise ValueError(f"a model of {model.tracer.upper()} for {evidence.tracer.upper()}")
+    network = evidence.mean
+    found = network >= 0
+    piece = pieces(evidence.suv / np.float32(evidence.threshold_suv), evidence.hot, found, evidence.spacing_zyx)
+    table = describe(evidence, piece)
+    logit = model.logit(table)
+    disease = join(network, logit[piece], model.offset) if model.decides else found
+    return Opinion(piece, table, logit, 1 / (1 + np.exp(-logit)), found, disease, evidence.missing)
+
+
+def join(network: NDArray[np.floating], focus: NDArray[np.floating], offset: float) -> NDArray[np.bool_]:
+    """Whether voxels are disease.
+
+    Parameters
+    ----------
+    network
+        [n] the network's logits.
+    focus
+        [n] logits of the foci that the voxels belong to.
+    offset
+        Added to them.
+    """
+    return np.asarray(NETWORK_WEIGHT * network + focus + offset >= 0)
+
+
+def reasons(model: SecondOpinion, table: FeatureTable, most: int = 3) -> list[list[tuple[str, float]]]:
+    """The features that moved each focus's logit most, with how far; see `Forest.contributions`.
+
+    Parameters
+    ----------
+    model, table
+        As for `SecondOpinion.logit`.
+    most
+        How many to name.
+    """
+    values = model.columns(table)
+    if not len(values):
+        return []
+    moved = np.mean([forest.contributions(values) for forest in model.forests], axis=0)
+    largest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :most]
+    return [
+        [(model.features[column], float(row[column])) for column in columns if row[column] != 0]
+        for row, columns in zip(moved, largest, strict=True)
+    ]

@@ -1,0 +1,236 @@
+"""``deeppsma train-second-opinion``: fit the second opinion on a cohort, and say what it is worth there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from deeppsma.core.errors import ConfigurationError, InputError
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.cohort import cohort_folders, load_labelled
+from deeppsma.models.store import WeightsStore
+from deeppsma.pipeline.apply_recipe import evidence_of
+from deeppsma.pipeline.case_run import CaseRun
+from deeppsma.pipeline.method import Method
+from deeppsma.pipeline.recipe import load_recipe
+from deeppsma.postprocessing.second_opinion.basins import Neighbours
+from deeppsma.postprocessing.second_opinion.decide import SecondOpinion
+from deeppsma.postprocessing.second_opinion.store import write_second_opinions
+from deeppsma.training.fit_second_opinion import (
+    CaseFigures,
+    Samples,
+    choose_offset,
+    columns_of,
+    cross_validated,
+    decided,
+    figures,
+    fit_forests,
+    found_by_network,
+    of_tracer,
+    try_offsets,
+)
+from deeppsma.training.focus_calibration import (
+    Judged,
+    by_size,
+    calibration_error,
+    calibration_interval,
+    draw_reliability,
+    open_to_doubt,
+)
+from deeppsma.training.focus_samples import FocusSample, load_focus_samples, make_focus_sample, save_focus_samples
+from deeppsma.training.folds import Folds
+from deeppsma.training.samples import fingerprint
+
+SAMPLES_FOLDER, REPORT_NAME, PICTURE_NAME = "foci", "second_opinion.md", "reliability.png"
+#: Groups of features whose worth is measured by leaving each out.
+ABLATIONS = ("network", "patient", "suv", "ct", "contrast", "organ", "other_tracer", "around")
+
+
+@dataclass(frozen=True)
+class SecondOpinionRequest:
+    """What the command line asks for; see ``deeppsma train-second-opinion --help``."""
+
+    cohort: Path
+    out: Path
+    recipe: str = "mean"
+    keep_lesions: float = 0.98
+    folds: int = 5
+    ablations: bool = False
+    decides: tuple[str, ...] = ("fdg",)
+    weights: Path | None = None
+    device: str = "auto"
+    describe: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_lesions <= 1:
+            raise ValueError(f"--keep-lesions {self.keep_lesions}: give a share above 0, at most 1")
+        if self.folds < 2:
+            raise ValueError(f"--folds {self.folds}: give 2 or more")
+
+
+@dataclass(frozen=True)
+class TracerFit:
+    """One tracer's model, and what cross-validation says of it."""
+
+    model: SecondOpinion
+    rows: tuple[tuple[str, list[CaseFigures]], ...]
+    judged: Judged
+    ablations: Mapping[str, float]
+
+
+def run_second_opinion(request: SecondOpinionRequest) -> str:
+    """Fit and write the models; returns the tables, which also lie in OUT.
+
+    Raises
+    ------
+    InputError
+        If the cohort has too few patients or foci.
+    ConfigurationError
+        If the recipe cannot be judged, or LightGBM is not installed.
+    """
+    cases = _samples(request)
+    if len(cases) < 2 * request.folds:
+        raise InputError(request.cohort, f"{len(cases)} patients", f"give {2 * request.folds} or more")
+    folds = Folds.draw(list(cases), request.folds)
+    fits = {tracer: _fit(of_tracer(cases, tracer), tracer, folds, request) for tracer in Tracer}
+    trained_on = request.describe or f"{len(cases)} patients of {request.cohort.name}"
+    write_second_opinions(
+        request.out,
+        {tracer: each.model for tracer, each in fits.items()},
+        trained_on,
+        {"patients": len(cases), "recipe": request.recipe, "folds": request.folds, "made_with": "train-second-opinion"},
+    )
+    text = _text(fits, trained_on)
+    (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
+    try:
+        doubtful = [(t.upper(), open_to_doubt(each.judged)) for t, each in fits.items()]
+        draw_reliability(doubtful, str(request.out / PICTURE_NAME))
+    except ImportError:
+        print("note: no reliability diagram: matplotlib is not installed", file=sys.stderr)
+    return text
+
+
+def _samples(request: SecondOpinionRequest) -> dict[str, dict[Tracer, FocusSample]]:
+    """Samples by case; each case is run through the networks once, and its foci are kept in OUT."""
+    recipe = load_recipe(request.recipe)
+    if recipe.second_opinion or recipe.average != "logits" or not recipe.both_spaces:
+        raise ConfigurationError(f"recipe {recipe.name}", "cannot be judged", "choose one of logits in both spaces")
+    method = Method.choose(recipe, WeightsStore.default(request.weights))
+    place = request.out / SAMPLES_FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    cases = {}
+    for folder in tqdm(cohort_folders(request.cohort), desc="cases", disable=None):
+        path = place / f"{folder.name}-{fingerprint(folder)}.npz"
+        if not path.exists():
+            labelled = load_labelled(folder)
+            run = CaseRun(labelled.case, [method], request.device)
+            made = {}
+            for tracer, space in run.prepared.spaces.items():
+                if space.hot.any():
+                    evidence = evidence_of(tracer, [m.name for m in method.members], run.prepared, run.logits)
+                    truth = run.prepared.on_crop(tracer, labelled.truths[tracer].read().voxels > 0)
+                    made[tracer] = make_focus_sample(evidence, truth)
+            save_focus_samples(path, made)
+        cases[folder.name] = load_focus_samples(path)
+    return cases
+
+
+def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionRequest) -> TracerFit:
+    if not samples:
+        raise InputError(request.cohort, f"no {tracer.upper()} voxel above a threshold", "give another cohort")
+    names = [str(name) for name in next(iter(samples.values())).names]
+    columns = columns_of(names)
+    logits = cross_validated(samples, folds.held_out, columns)
+    rows = try_offsets(samples, logits)
+    either = found_by_network(samples, either=True)
+    fnv_ml = float(np.mean([each.fnv_ml for each in found_by_network(samples, either=False)]))
+    chosen = choose_offset(rows, request.keep_lesions * sum(each.found for each in either), fnv_ml + 1.0)
+    decides = tracer.value in request.decides and chosen is not None
+    offset = chosen.offset if chosen is not None else max(row.offset for row in rows)
+    neighbours = {name: Neighbours.of(sample.hot) for name, sample in samples.items()}
+    masks = {
+        "network": {name: s.network >= 0 for name, s in samples.items()},
+        "either space": {name: s.either for name, s in samples.items()},
+        f"second opinion, offset {offset:g}": {n: decided(s, logits[n], offset) for n, s in samples.items()},
+        "second opinion, offset 0": {n: decided(s, logits[n], 0.0) for n, s in samples.items()},
+        "best that foci allow": {n: (s.share > 0.5)[s.piece] for n, s in samples.items()},
+    }
+    table = tuple(
+        (title, [figures(samples[n], mask, neighbours[n]) for n, mask in each.items()]) for title, each in masks.items()
+    )
+    judged = _judged(samples, logits)
+    ablations = {}
+    for group in ABLATIONS if request.ablations else ():
+        left = cross_validated(samples, folds.held_out, columns_of(names, (group,)))
+        ablations[group] = float(np.mean([figures(s, decided(s, left[n], offset)).dsc for n, s in samples.items()]))
+    card = {"figures": _figures(table, judged)}
+    model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, decides, card)
+    return TracerFit(model, table, judged, ablations)
+
+
+def _judged(samples: Samples, logits: Mapping[str, Any]) -> Judged:
+    return Judged(
+        np.concatenate([1 / (1 + np.exp(-logits[name])) for name in samples]),
+        np.concatenate([sample.share > 0.5 for sample in samples.values()]),
+        np.concatenate([sample.focus_ml for sample in samples.values()]),
+        np.repeat(np.arange(len(samples)), [len(sample.features) for sample in samples.values()]),
+    )
+
+
+def _figures(table: tuple[tuple[str, list[CaseFigures]], ...], judged: Judged) -> dict[str, Any]:
+    low, high = calibration_interval(open_to_doubt(judged))
+    out: dict[str, Any] = {
+        title: {
+            "mean_dsc": round(float(np.mean([f.dsc for f in each])), 4),
+            "median_dsc": round(float(np.median([f.dsc for f in each])), 4),
+            "fpv_ml": round(float(np.mean([f.fpv_ml for f in each])), 2),
+            "fnv_ml": round(float(np.mean([f.fnv_ml for f in each])), 2),
+            "lesions_found": sum(f.found for f in each),
+            "lesions": sum(f.lesions for f in each),
+        }
+        for title, each in table
+    }
+    out["calibration_error"] = round(calibration_error(open_to_doubt(judged)), 4)
+    out["calibration_error_95"] = [round(low, 4), round(high, 4)]
+    return out
+
+
+def _text(fits: Mapping[Tracer, TracerFit], trained_on: str) -> str:
+    parts = [
+        f"# Second opinion, cross-validated\n\nFitted on {trained_on}. No figure here says anything about real ones."
+    ]
+    for tracer, fit in fits.items():
+        role = "decides" if fit.model.decides else "gives probabilities alone"
+        lines = [
+            f"## {tracer.upper()}: {role}, offset {fit.model.offset:g}",
+            "",
+            "| mask | DSC mean | median | FPV, ml | FNV, ml | lesions found |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        for title, each in fit.rows:
+            dsc = [f.dsc for f in each]
+            means = (np.mean(dsc), np.median(dsc), np.mean([f.fpv_ml for f in each]), np.mean([f.fnv_ml for f in each]))
+            found = f"{sum(f.found for f in each)} of {sum(f.lesions for f in each)}"
+            lines.append(f"| {title} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.1f} | {means[3]:.1f} | {found} |")
+        low, high = calibration_interval(open_to_doubt(fit.judged))
+        error = calibration_error(open_to_doubt(fit.judged))
+        lines += [
+            "",
+            f"Calibration error of foci of 2 % and more: {error:.3f} ({low:.3f} to {high:.3f} by patients); by size:",
+        ]
+        lines += ["", "| foci | how many | disease | calibration error |", "| --- | ---: | ---: | ---: |"]
+        for name, some in by_size(open_to_doubt(fit.judged)).items():
+            lines.append(
+                f"| {name} | {len(some.disease)} | {int(some.disease.sum())} | {calibration_error(some):.3f} |"
+            )
+        if fit.ablations:
+            lines += ["", "| without | DSC mean |", "| --- | ---: |"]
+            lines += [f"| {group} | {dsc:.3f} |" for group, dsc in fit.ablations.items()]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders.second_opinions import bone_model, small_evidence
+
+from deeppsma.core.tracer import Tracer
+from deeppsma.postprocessing.second_opinion.decide import join, judge, reasons
+
+
+def test_the_trees_overrule_the_network():
+    evidence = small_evidence()
+    astray = replace(evidence, own=-evidence.own, other=-evidence.other)  # liver found, lesion not
+    opinion = judge(bone_model(), astray)
+    lesion = evidence.mean >= 0
+    assert opinion.found.tolist() == (~lesion).tolist()
+    assert opinion.disease.tolist() == lesion.tolist()
+    assert opinion.probability[opinion.piece[lesion]].min() > 0.9
+    assert opinion.probability[opinion.piece[~lesion]].max() < 0.1
+    assert opinion.missing == ()
+
+
+def test_a_model_that_does_not_decide_leaves_the_mask():
+    evidence = small_evidence()
+    astray = replace(evidence, own=-evidence.own, other=-evidence.other)
+    opinion = judge(bone_model(decides=False), astray)
+    assert opinion.disease.tolist() == opinion.found.tolist()
+    assert opinion.probability.max() > 0.9
+
+
+def test_the_offset_spares_foci():
+    opinion = judge(bone_model(offset=4.0), small_evidence())
+    assert opinion.disease.all()  # -3 of the trees, -0.6 of the network, + 4
+    assert opinion.probability.min() < 0.1  # a probability knows no offset
+
+
+def test_joining_solved_by_hand():
+    network, focus = np.array([10.0, 10.0, -10.0, -10.0]), np.array([-0.9, -1.1, 0.9, 1.1])
+    assert join(network, focus, 0.0).tolist() == [True, False, False, True]
+    assert join(network, focus, 0.2).tolist() == [True, True, True, True]
+
+
+def test_reasons_name_what_moved_a_focus():
+    evidence, model = small_evidence(), bone_model()
+    opinion = judge(model, evidence)
+    for number, why in enumerate(reasons(model, opinion.table)):
+        assert why == [("organ.bone", pytest.approx(float(opinion.logit[number])))]
+    empty = replace(opinion.table, values=opinion.table.values[:0])
+    assert reasons(model, empty) == []
+
+
+def test_columns_are_found_by_name():
+    model, opinion = bone_model(), judge(bone_model(), small_evidence())
+    turned = replace(opinion.table, names=opinion.table.names[::-1], values=opinion.table.values[:, ::-1])
+    assert model.logit(turned).tolist() == opinion.logit.tolist()
+    with pytest.raises(ValueError, match="another version"):
+        model.logit(replace(turned, names=("x", *turned.names[1:])))
+
+
+def test_what_makes_no_sense_is_refused():
+    model = bone_model()
+    with pytest.raises(ValueError, match="a model of PSMA for FDG"):
+        judge(bone_model(Tracer.PSMA), small_evidence())
+    with pytest.raises(ValueError, match="needs forests"):
+        replace(model, forests=())
+    with pytest.raises(ValueError, match="look at more"):
+        replace(model, features=model.features[:3])
+    with pytest.raises(ValueError, match="finite"):
+        replace(model, offset=float("nan"))

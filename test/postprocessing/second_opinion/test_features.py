@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders.second_opinions import small_evidence
+
+from deeppsma.core.anatomy import LIVER, VERTEBRAE
+from deeppsma.core.tracer import Tracer
+from deeppsma.postprocessing.second_opinion.features import FeatureTable, describe
+from deeppsma.postprocessing.second_opinion.pieces import pieces
+
+
+@pytest.fixture
+def evidence():
+    return small_evidence()
+
+
+def pieces_of(evidence):
+    return pieces(evidence.suv / 3, evidence.hot, evidence.mean >= 0, evidence.spacing_zyx)
+
+
+def test_features_solved_by_hand(evidence):
+    piece = pieces_of(evidence)
+    table = describe(evidence, piece)
+    lesion = piece[np.flatnonzero(evidence.mean >= 0)[0]]
+    suv = evidence.suv[evidence.hot][piece == lesion]
+    assert table.column("suv.log_mean")[lesion] == pytest.approx(np.log(suv.mean() / 3), rel=1e-5)
+    assert table.column("suv.log_max")[lesion] == pytest.approx(np.log(suv.max() / 3), rel=1e-5)
+    assert np.exp(table.column("suv.log_volume_ml")[lesion]) == pytest.approx(len(suv) * 0.064, rel=1e-5)
+    assert table.column("network.mean_q50")[lesion] == pytest.approx(4.0)
+    assert table.column("network.apart")[lesion] == pytest.approx(2.0)
+    assert table.column("ct.mean")[lesion] == pytest.approx(300)
+    assert table.column("organ.bone")[lesion] == 1
+    liver = int(np.argmax(table.column("organ.liver_spleen")))
+    assert table.column("organ.liver_spleen")[liver] == 1
+    assert table.column("network.mean_share")[liver] == 0
+    # The patient's liver is imaged at 6, twice the threshold; all rows say so.
+    assert np.allclose(table.column("patient.log_liver"), np.log(2), atol=0.02)
+
+
+def test_contrast_is_against_the_kind_of_organ(evidence):
+    hot_spine = evidence.suv.copy()
+    hot_spine[evidence.labels == VERTEBRAE[0]] *= 3
+    hotter = replace(evidence, suv=hot_spine)
+    piece = pieces_of(evidence)
+    lesion = piece[np.flatnonzero(evidence.mean >= 0)[0]]
+    before, after = (describe(each, piece).column("contrast.mean")[lesion] for each in (evidence, hotter))
+    assert after == pytest.approx(before, abs=1e-4)  # lesion and marrow rose alike
+    spine = [describe(each, piece).column("patient.log_spine")[0] for each in (evidence, hotter)]
+    assert spine[1] - spine[0] == pytest.approx(np.log(3), abs=1e-4)
+
+
+def test_what_is_missing_is_not_a_number_and_the_names_stay(evidence):
+    piece = pieces_of(evidence)
+    whole = describe(evidence, piece)
+    blind = replace(evidence, labels=None, hounsfield=None, other=np.full_like(evidence.other, np.nan))
+    table = describe(blind, piece)
+    assert table.names == whole.names
+    for name in table.names:
+        unknown = name.startswith(("ct.", "organ.", "contrast.", "network.other")) or name == "network.apart"
+        if unknown:
+            assert np.isnan(table.column(name)).all(), name
+    assert np.isnan(table.column("patient.log_liver")).all()
+    assert not np.isnan(table.column("suv.log_mean")).any()
+    assert blind.missing == ("FDG organ map", "FDG CT")
+    assert evidence.missing == ()
+    assert np.array_equal(blind.mean, blind.own)
+
+
+def test_whole_features_are_finite(evidence):
+    table = describe(evidence, pieces_of(evidence))
+    unknown = [name for name in table.names if np.isnan(table.column(name)).all()]
+    # Tissues that this image has not.
+    assert set(unknown) == {f"patient.log_{t}" for t in ("spleen", "blood", "hips", "lung", "colon", "muscle")} | {
+        "patient.lung_spread"
+    }
+    assert len(table.names) == len(set(table.names)) == 82
+
+
+def test_without_hot_voxels_there_are_no_foci(evidence):
+    cold = replace(
+        evidence,
+        hot=np.zeros_like(evidence.hot),
+        own=np.zeros(0, np.float32),
+        other=np.zeros(0, np.float32),
+        other_tracer=np.zeros(0, np.float32),
+    )
+    assert describe(cold, np.zeros(0, np.int32)).values.shape == (0, 82)
+
+
+def test_what_does_not_fit_is_refused(evidence):
+    with pytest.raises(ValueError, match="numbers of foci"):
+        describe(evidence, np.zeros(3, np.int32))
+    with pytest.raises(ValueError, match=r"labels .* is not on the grid"):
+        replace(evidence, labels=evidence.labels[1:])
+    with pytest.raises(ValueError, match=r"own .* must have a value"):
+        replace(evidence, own=evidence.own[1:])
+    with pytest.raises(ValueError, match="2 names for features"):
+        FeatureTable(("a", "b"), np.zeros((3, 3), np.float32))
+
+
+def test_the_other_tracer_is_seen(evidence):
+    table = describe(evidence, pieces_of(evidence))
+    assert evidence.tracer is Tracer.FDG
+    # It is hot, and its disease is found, only where the lesion is.
+    lesion = int(np.argmax(table.column("other_tracer.probability")))
+    assert table.column("other_tracer.hot_share")[lesion] == 1
+    assert table.column("network.mean_share")[lesion] == 1
+    assert (np.delete(table.column("other_tracer.probability"), lesion) < 0.1).all()
+
+
+def test_the_liver_has_its_label(evidence):
+    assert (evidence.labels == LIVER).any()

@@ -1,0 +1,107 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from builders.cases import THRESHOLDS, write_tiny_member, write_train_case
+
+from deeppsma.cli.commands import main
+from deeppsma.core.volume import Volume
+from deeppsma.io.image_files import ImageFile, write_image
+from deeppsma.postprocessing.second_opinion.store import load_second_opinions
+from deeppsma.training import fit_second_opinion, train_second_opinion
+
+pytest.importorskip("lightgbm")
+
+
+def half_of_it_disease(folder):
+    """Truth: every hot voxel on one side of the patient."""
+    for tracer, threshold_suv in THRESHOLDS.items():
+        pet = ImageFile(folder / tracer.upper() / "PET.nii.gz").read()
+        truth = (pet.voxels >= threshold_suv).astype(np.uint8)
+        truth[:, :, truth.shape[2] // 2 :] = 0
+        write_image(Volume(truth, pet.geometry), folder / tracer.upper() / "TTB.nii.gz")
+
+
+@pytest.fixture
+def cohort(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_second_opinion, "_LEAST_FOCI", 2)
+    small = tuple({**each, "rounds": 3} for each in fit_second_opinion.FORESTS)
+    monkeypatch.setattr(fit_second_opinion, "FORESTS", small)
+    for number in range(4):
+        half_of_it_disease(write_train_case(tmp_path / f"cohort/train_{number:04d}"))
+    write_tiny_member(tmp_path / "weights/cds-compact", seed=5)
+    return tmp_path / "cohort"
+
+
+def train(cohort, tmp_path, *more):
+    weights = str(tmp_path / "weights")
+    words = ["train-second-opinion", str(cohort), str(tmp_path / "out"), "--weights", weights, "--folds", "2"]
+    return main([*words, "--device", "cpu", *more])
+
+
+def test_a_cohort_gives_models_that_a_recipe_can_name(cohort, tmp_path, capsys):
+    assert train(cohort, tmp_path, "--describe", "four cases", "--ablations") == 0
+    said = capsys.readouterr().out
+    assert "## FDG: " in said
+    assert "| best that foci allow |" in said
+    assert "| without | DSC mean |" in said
+    out = tmp_path / "out"
+    models = load_second_opinions(str(out))
+    assert models.trained_on == "four cases"
+    card = json.loads((out / "card.json").read_text())
+    assert card["patients"] == 4
+    assert card["tracers"]["fdg"]["figures"]["network"]["lesions"] > 0
+    assert (out / "second_opinion.md").read_text() in said
+    assert (out / "reliability.png").stat().st_size > 1000
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'members = ["cds-compact"]\nfusion = "mean"\nsecond_opinion = "{out}"\n')
+    case, result = str(cohort / "train_0000"), tmp_path / "result"
+    weights = str(tmp_path / "weights")
+    words = ["segment", case, str(result), "--recipe", str(recipe), "--weights", weights, "--device", "cpu"]
+    assert main(words) == 0
+    assert json.loads((result / "run_report.json").read_text())["foci"]
+
+
+def test_an_interrupted_run_goes_on(cohort, tmp_path, monkeypatch, capsys):
+    assert train(cohort, tmp_path) == 0
+    first = capsys.readouterr().out
+    monkeypatch.setattr(train_second_opinion, "CaseRun", lambda *_: pytest.fail("run through the networks again"))
+    assert train(cohort, tmp_path) == 0
+    assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--keep-lesions", "0"), "--keep-lesions"),
+        (("--folds", "1"), "--folds"),
+        (("--folds", "3"), "4 patients; give 6 or more"),
+        (("--recipe", "single"), "cannot be judged"),
+        (("--recipe", "paire"), "cannot be judged"),
+    ],
+)
+def test_what_cannot_be_fitted_is_one_line(cohort, tmp_path, more, words, capsys):
+    assert train(cohort, tmp_path, *more) != 0
+    assert words in capsys.readouterr().err
+
+
+def test_a_cohort_without_uptake_is_one_line(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train_second_opinion, "load_focus_samples", lambda _: {})
+    assert train(cohort, tmp_path) != 0
+    assert "voxel above a threshold" in capsys.readouterr().err
+
+
+def test_without_a_painter_the_diagram_is_left_out(cohort, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert train(cohort, tmp_path) == 0
+    assert "no reliability diagram" in capsys.readouterr().err
+    assert not (tmp_path / "out/reliability.png").exists()
+
+
+def test_a_tracer_whose_every_offset_loses_too_much_does_not_decide(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_second_opinion, "choose_offset", lambda *_: None)
+    assert train(cohort, tmp_path) == 0
+    models = load_second_opinions(str(tmp_path / "out")).models
+    assert not any(model.decides for model in models.values())
+    assert np.isfinite([model.offset for model in models.values()]).all()
