@@ -86,7 +86,8 @@ def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunRepor
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
         if job.foci and not recipe.looks_at_foci:
-            raise ConfigurationError("--foci", f"recipe {recipe.name} looks at no foci", "leave it out, or choose gtrc or opinion")
+            found = f"recipe {recipe.name} looks at no foci"
+            raise ConfigurationError("--foci", found, "leave it out, or choose gtrc or second_opinion")
         progress = _bar if show_progress else None
         result = segment(case, recipe, store, job.device, progress, watch, bool(job.probabilities))
         picture = _picture(job.case, case, result) if job.picture else None

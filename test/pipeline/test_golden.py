@@ -27,7 +27,7 @@ RECIPES = ("single", "single_plus", "bothways", "bothways_plus", "mean", "best",
 
 
 def masks_of(seed, folder):
-    write_patient(small_patient(seed, "pet"), folder, "platform")
+    write_patient(small_patient(seed, "pet", version=2), folder, "platform")
     methods = [Method.choose(load_recipe(name), WeightsStore.default()) for name in RECIPES]
     run = CaseRun(load_case(folder / "input"), methods, "cpu")
     return {method.name: run.on_pets(run.apply(method)) for method in methods}
