@@ -61,11 +61,20 @@ def read_json(path: Path, remedy: str, error: type[InputError] = InputError) -> 
         What to raise then.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except OSError as problem:
         raise error(path, f"not readable ({problem.strerror})", remedy) from None
     except (ValueError, RecursionError) as problem:
         raise error(path, f"not readable as JSON ({problem})", remedy) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are there once; of two, readers would take the one or the other."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)[:60]!r} twice")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ def run_experiments(request: ExperimentsRequest) -> str:
         draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
     except ImportError:
         _LOGGER.warning("no picture of the FROC: matplotlib is not installed")
-    fallbacks = [
+    fallbacks = [line for method in methods for line in method.notes]
+    fallbacks += [
         f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
     ]
     text = _text(methods, scores, crossval, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
@@ -116,7 +117,8 @@ def _of_case(folder: Path, methods: Sequence[Method], swept: str, request: Exper
     kept = _kept(path, json.loads(json.dumps(of)))
     if kept is not None:
         return kept
-    found = score_case(load_labelled(folder), methods, swept, request.device)
+    quiet = [replace(method, notes=()) for method in methods]  # said once, not for each case
+    found = score_case(load_labelled(folder), quiet, swept, request.device)
     content = {
         "of": of,
         "scores": {

@@ -336,6 +336,19 @@ class Case:
         """SUV thresholds by tracer."""
         return {tracer: self.studies[tracer].threshold_suv for tracer in self.tracers}
 
+    def require_both(self) -> None:
+        """Refuse a case of one tracer: trainings and scores are of both.
+
+        Raises
+        ------
+        InputError
+            If a study is missing.
+        """
+        for tracer in Tracer:
+            if tracer not in self.studies:
+                where = self.studies[tracer.other].pet.path.parent
+                raise InputError(where, f"no {tracer.upper()} study beside it", "give cases with both tracers")
+
     def transform(self, tracer: Tracer) -> RigidTransform:
         """Maps a world point of ``tracer``'s session to the other session.
 

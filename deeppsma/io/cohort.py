@@ -58,6 +58,7 @@ def load_labelled(folder: Path) -> LabelledCase:
     """
     platform = (folder / "input").is_dir()
     case = load_case(folder / "input" if platform else folder)
+    case.require_both()
     truths: dict[Tracer, ImageSource] = {}
     for tracer in case.tracers:
         study = case.study(tracer)

@@ -33,6 +33,7 @@ _SEVERAL = {32: 2, 1792: 2, 128: 3, 2304: 4}
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 #: How far the two positions of a header, or a matrix and its own spacing, may differ: single precision loses less.
 _SAME_SHARE = 1e-3
+_HALF_TURN = 1e-7
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -152,7 +153,11 @@ def _quaternion_matrix(content: bytes, order: str, pixdim: tuple[float, ...]) ->
     rest = 1 - (b * b + c * c + d * d)
     if not all(map(math.isfinite, (b, c, d, x, y, z))) or rest < -1e-5 or pixdim[0] not in (-1.0, 0.0, 1.0):
         return None
-    a = math.sqrt(max(0.0, rest))
+    if rest < _HALF_TURN:  # as niftilib has it: single precision leaves nothing of so small a part
+        length = math.sqrt(b * b + c * c + d * d)
+        a, b, c, d = 0.0, b / length, c / length, d / length
+    else:
+        a = math.sqrt(rest)
     rotation = np.array(
         [
             [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],

@@ -163,6 +163,7 @@ def make_samples(case: Case, network: NetworkConfig, truth: str = TRUTH) -> dict
         If the case has no truth, or lacks a CT or an organ map that the
         network cannot do without.
     """
+    case.require_both()
     truths = {tracer: upright(_truth(case, tracer, truth)) for tracer in Tracer}
     prepared = PreparedCase(case)
     prepared.check([("this network", network)])

@@ -55,3 +55,9 @@ def test_toml_without_bottom_is_one_line(tmp_path):
     (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
     with pytest.raises(ConfigurationError, match="not readable as TOML"):
         read_toml("recipes", str(tmp_path / "deep.toml"))
+
+
+def test_a_key_that_is_there_twice_is_one_line(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": {"b": 1, "c": 2, "b": 3}}')
+    with pytest.raises(InputError, match="the key 'b' twice"):
+        read_json(tmp_path / "a.json", "mend it")

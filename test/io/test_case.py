@@ -4,12 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders.cases import GRIDS, THRESHOLDS, TRANSFORM, write_platform_case, write_train_case
+import SimpleITK as sitk
+from builders.cases import (
+    GRIDS,
+    THRESHOLDS,
+    TRANSFORM,
+    blobs,
+    memory_case,
+    write_platform_case,
+    write_train_case,
+)
 
 from deeppsma.core.errors import InputError
+from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
+from deeppsma.io.case import Case
 from deeppsma.io.image_files import ImageFile, write_image
 from deeppsma.io.layouts import load_case
 from deeppsma.io.transform_files import to_challenge
@@ -157,3 +168,53 @@ def test_a_ct_that_is_none_is_refused(platform_case):
         write_image(Volume(voxels, study.ct.geometry), path)
         with pytest.raises(InputError, match="give the CT in Hounsfield units"):
             load_case(platform_case).fdg.read_ct()
+
+
+@pytest.mark.parametrize("tracer", list(Tracer))
+def test_what_takes_both_tracers_refuses_one(tmp_path, tracer):
+    folder = write_train_case(tmp_path / "train_0001")
+    load_case(folder).require_both()
+    shutil.rmtree(folder / tracer.upper())
+    case = load_case(folder)
+    assert case.tracers == (tracer.other,)
+    with pytest.raises(InputError, match=f"no {tracer.upper()} study beside it; give cases with both tracers"):
+        case.require_both()
+
+
+def test_a_case_from_memory_is_checked_as_one_from_files():
+    with pytest.raises(InputError, match="a case without a study"):
+        Case.from_images(thresholds={})
+    with pytest.raises(InputError, match="no threshold for the FDG PET"):
+        memory_case(thresholds={Tracer.PSMA: 3.0})
+    with pytest.raises(InputError, match="a threshold of 0"):
+        memory_case(thresholds=dict.fromkeys(Tracer, 0.0))
+    wrong = np.full(GRIDS[Tracer.FDG].shape_zyx, np.nan, np.float32)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        memory_case(fdg_pet=Volume(wrong, GRIDS[Tracer.FDG]))
+    with pytest.raises(InputError, match="give one 3-D volume"):
+        memory_case(fdg_pet=sitk.Image(4, 4, sitk.sitkFloat32))
+    flat = Geometry((1, 4, 4), (3.0, 3.0, 3.0))
+    with pytest.raises(InputError, match="give one 3-D volume"):
+        memory_case(fdg_pet=Volume(np.ones(flat.shape_zyx, np.float32), flat))
+    case = memory_case()
+    with pytest.raises(InputError, match="swap them"):
+        Case("c", {Tracer.PSMA: case.fdg, Tracer.FDG: case.psma})
+    far = RigidTransform(translation_xyz=(5000.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="wholly outside"):
+        memory_case(fdg_to_psma=far)
+
+
+def test_a_case_from_simpleitk_images_and_from_files_of_ones_own(tmp_path):
+    pets = {tracer: Volume(blobs(GRIDS[tracer], 10 + n), GRIDS[tracer]) for n, tracer in enumerate(Tracer)}
+    images = {f"{tracer}_pet": pets[tracer].to_sitk() for tracer in Tracer}
+    of_images = Case.from_images(**images, thresholds=THRESHOLDS, fdg_to_psma=TRANSFORM)
+    for tracer in Tracer:
+        write_image(pets[tracer], tmp_path / f"any-{tracer}.nii.gz")
+    paths = {f"{tracer}_pet": tmp_path / f"any-{tracer}.nii.gz" for tracer in Tracer}
+    of_files = Case.from_files(**paths, thresholds=THRESHOLDS, fdg_to_psma=TRANSFORM)
+    for case in (of_images, of_files):
+        for tracer in Tracer:
+            assert np.allclose(case.study(tracer).read_pet().voxels, pets[tracer].voxels)
+            assert case.study(tracer).pet.geometry.same_grid(GRIDS[tracer])
+    with pytest.raises(InputError, match="no threshold for it"):
+        Case.from_files(**paths, thresholds={})

@@ -255,7 +255,7 @@ def network_setting(key: str, value: object) -> Callable[[Path], None]:
 BAD_WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit": (damaged, "SHA-256"),
     "no weights file": (lambda w: (w / "cds-compact/weights.safetensors").unlink(), "not readable"),
-    "another architecture": (other_architecture, "not weights of this network"),
+    "another architecture": (other_architecture, "weights of another network"),
     "stride 0": (network_setting("strides", [[1, 1, 1]] + [[0, 0, 0]] * 3), "above 0"),
     "one output": (network_setting("outputs", ["psma"]), "both tracers"),
     "another name": (lambda w: (w / "cds-compact").rename(w / "mine"), "rename the member"),

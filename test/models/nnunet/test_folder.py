@@ -37,6 +37,15 @@ def test_a_mutated_checkpoint_is_read_the_same_or_refused(model, checkpoint, see
         assert list(read_model_folder(model).folds) == ["0"]
 
 
+def test_a_flipped_bit_in_a_weight_is_seen(model, checkpoint):
+    content = bytearray(checkpoint.read_bytes())
+    weight = next(iter(torch.load(checkpoint, weights_only=True)["network_weights"].values()))
+    content[content.index(weight.numpy().tobytes()) + 2] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(WeightsError, match="the checksum of"):
+        read_model_folder(model)
+
+
 @pytest.mark.parametrize("error", [IndexError("x"), AttributeError(), AssertionError("two\nlines"), RecursionError()])
 def test_whatever_the_unpickler_raises_is_one_line(checkpoint, monkeypatch, error):
     def fail(*_, **__):
