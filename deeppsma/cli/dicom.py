@@ -56,6 +56,9 @@ def add_dicom_case(command: argparse.ArgumentParser) -> None:
         help="TotalSegmentator's label map of the tracer's session, as NIfTI or MHA",
     )
     group.add_argument(
+        "--registration", type=Path, metavar="FILE", help="ITK transform, FDG to PSMA (default: found from the CTs)"
+    )
+    group.add_argument(
         "--totalsegmentator-weights",
         type=Path,
         metavar="DIR",
@@ -76,6 +79,7 @@ def dicom_options(options: argparse.Namespace) -> DicomOptions:
     from deeppsma.core.tracer import Tracer
     from deeppsma.io.dicom.site import read_site
     from deeppsma.io.organ_segmenter import OrganSegmenter
+    from deeppsma.io.transform_files import read_tfm
     from deeppsma.preprocessing.dicom_case import DicomOptions
 
     thresholds = {Tracer.FDG: options.fdg_threshold, Tracer.PSMA: options.psma_threshold}
@@ -91,6 +95,7 @@ def dicom_options(options: argparse.Namespace) -> DicomOptions:
         {tracer: value for tracer, value in thresholds.items() if value is not None},
         organs,
         OrganSegmenter(weights) if weights is not None else None,
+        read_tfm(options.registration) if options.registration is not None else None,
     )
 
 

@@ -40,12 +40,15 @@ class DicomOptions:
         Organ maps as files, by tracer; they come before those in the folder.
     segmenter
         Makes organ maps that are missing, or None.
+    fdg_to_psma
+        The transform, if it is known; None to find it.
     """
 
     site: Site = field(default_factory=Site)
     thresholds_suv: Mapping[Tracer, float] = field(default_factory=dict)
     organs: Mapping[Tracer, Path] = field(default_factory=dict)
     segmenter: OrganSegmenter | None = None
+    fdg_to_psma: RigidTransform | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def open_dicom_case(folder: Path | str, options: DicomOptions | None = None) -> 
         )
         for tracer in patient.tracers
     }
-    transform = _transform(patient, studies, notes) if len(studies) == len(Tracer) else None
+    transform = _transform(patient, studies, options, notes) if len(studies) == len(Tracer) else None
     return DicomCase(Case(patient.name, studies, transform, tuple(notes)), patient)
 
 
@@ -169,8 +172,13 @@ def _threshold(
     return liver.threshold_suv
 
 
-def _transform(patient: DicomPatient, studies: Mapping[Tracer, Study], notes: list[str]) -> RigidTransform | None:
+def _transform(
+    patient: DicomPatient, studies: Mapping[Tracer, Study], options: DicomOptions, notes: list[str]
+) -> RigidTransform | None:
     """FDG to PSMA; None, with a note, where it cannot be found."""
+    if options.fdg_to_psma is not None:
+        notes.append("registration: as given")
+        return options.fdg_to_psma
     if patient.one_frame:
         notes.append("registration: none needed, both PETs lie in one frame of reference")
         return RigidTransform()

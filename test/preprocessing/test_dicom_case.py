@@ -124,6 +124,18 @@ def test_without_cts_there_is_no_transform(tmp_path: Path) -> None:
     assert any("not possible without both CTs" in note for note in case.notes)
 
 
+def test_a_transform_that_is_given_is_taken(tmp_path: Path) -> None:
+    from builders.dicom_files import as_psma
+
+    write_pet(tmp_path)
+    write_pet(tmp_path, as_psma, study="2", series="7")
+    given = RigidTransform(translation_xyz=(4.0, 0.0, 0.0))
+    options = DicomOptions(thresholds_suv={Tracer.FDG: 2.5}, fdg_to_psma=given)
+    case = open_dicom_case(tmp_path, options).case
+    assert case.fdg_to_psma == given
+    assert "registration: as given" in case.notes
+
+
 def test_any_layout_is_opened_as_what_it_is(tmp_path: Path) -> None:
     assert open_case(write_platform_case(tmp_path / "input")).tracers == (Tracer.PSMA, Tracer.FDG)
     write_pet(tmp_path / "dicom/FDG")
