@@ -136,7 +136,7 @@ def main() -> None:
             if options.fold:
                 each = seconds_of_a_window(config)
                 print(f"  one window of one fold: {each:.2f} s here, so {each * runs / 60:.0f} min a scan")
-        print(f"  memory up to our part's end: {memory_mb} MB")
+        print(f"  memory up to our part's end: {memory_mb:.0f} MB")
 
 
 if __name__ == "__main__":
