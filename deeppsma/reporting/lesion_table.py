@@ -231,7 +231,7 @@ def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) 
         found.append((number, whole, values, suv_peak(suv, mine, grid.spacing_zyx).suv))
     points = [grid.index_to_world(index) for _, index, _, _ in found]
     names = name_foci(points, scan.organs)
-    probabilities = probabilities_of(run_report, scan.tracer, [index for _, index, _, _ in found])
+    probabilities = probabilities_of(run_report, scan.tracer, [index for _, index, _, _ in found], grid)
     lesions = []
     for (number, index, values, peak), world, naming, p in zip(found, points, names, probabilities, strict=True):
         lesions.append(
@@ -253,19 +253,29 @@ def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) 
     return lesions
 
 
-def probabilities_of(run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.intp]]) -> list[float | None]:
+def probabilities_of(
+    run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.intp]], grid: Geometry
+) -> list[float | None]:
     """Probability of each focus, from the run report's "foci", or None where it gives none.
 
-    The run report lists foci as ``{"foci": {tracer: [{"voxel_zyx": [z, y, x], "probability": p}, ...]}}``; a focus
-    has the probability of the entry whose voxel it holds (the largest, of several).
+    The run report lists foci by tracer, each with a place (``voxel_zyx``, or ``x_mm``, ``y_mm``, ``z_mm`` in the
+    session's world) and a ``probability``. A lesion has the probability of the entry whose place is one of its voxels
+    (the largest, of several).
     """
     listed = run_report.get("foci")
     entries = listed.get(tracer.value) if isinstance(listed, Mapping) else None
-    given = {
-        tuple(entry["voxel_zyx"]): float(entry["probability"])
-        for entry in (entries or [])
-        if isinstance(entry, Mapping) and "voxel_zyx" in entry and entry.get("probability") is not None
-    }
+    given: dict[tuple[int, ...], float] = {}
+    for entry in entries or []:
+        if not isinstance(entry, Mapping) or entry.get("probability") is None:
+            continue
+        if "voxel_zyx" in entry:
+            place = tuple(int(i) for i in entry["voxel_zyx"])
+        elif all(f"{axis}_mm" in entry for axis in "xyz"):
+            world = np.array([[entry["x_mm"], entry["y_mm"], entry["z_mm"]]], dtype=float)
+            place = tuple(int(i) for i in np.rint(grid.world_to_index(world)[0]))
+        else:
+            continue
+        given[place] = max(float(entry["probability"]), given.get(place, 0.0))
     if not given:
         return [None] * len(foci)
     return [max((given[v] for v in map(tuple, index.tolist()) if v in given), default=None) for index in foci]
