@@ -19,7 +19,7 @@ from deeppsma.core.components import components_of
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.foci import FocusRule, divide
-from deeppsma.reporting.anatomy_names import Naming, name_foci
+from deeppsma.reporting.anatomy_names import AnatomyMap, Naming, name_foci
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.suv_peak import RADIUS_MM, suv_peak
 
@@ -167,7 +167,16 @@ class LesionTable:
         raise KeyError(lesion_id)
 
 
-def lesion_table(result: CaseResult, rule: FocusRule | None = None) -> LesionTable:
+def anatomy_maps(result: CaseResult) -> dict[Tracer, AnatomyMap | None]:
+    """Each session's organ map, ready to be asked; None where there is none."""
+    return {t: None if (o := result.scans[t].organs) is None else AnatomyMap(o) for t in result.tracers}
+
+
+def lesion_table(
+    result: CaseResult,
+    rule: FocusRule | None = None,
+    maps_of_organs: Mapping[Tracer, AnatomyMap | None] | None = None,
+) -> LesionTable:
     """Find, number, measure and name the lesions of a result.
 
     Parameters
@@ -176,14 +185,17 @@ def lesion_table(result: CaseResult, rule: FocusRule | None = None) -> LesionTab
         The case.
     rule
         How the mask divides into foci; None for the published rule with numbers of our own.
+    maps_of_organs
+        From `anatomy_maps`; made now if None.
     """
+    asked = anatomy_maps(result) if maps_of_organs is None else maps_of_organs
     lesions: list[Lesion] = []
     maps: dict[Tracer, FocusMap] = {}
     components: dict[Tracer, int] = {}
     for tracer in result.tracers:
         scan = result.scans[tracer]
         maps[tracer], components[tracer] = divided(scan, rule or FocusRule())
-        lesions += measured(scan, maps[tracer], result.run_report)
+        lesions += measured(scan, maps[tracer], result.run_report, asked[tracer])
     return LesionTable(tuple(lesions), maps, components)
 
 
@@ -211,7 +223,9 @@ def divided(scan: TracerResult, rule: FocusRule) -> tuple[FocusMap, int]:
     return FocusMap(numbers[labels], box, grid), components_of(inside)[1]
 
 
-def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) -> list[Lesion]:
+def measured(
+    scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any], asked: AnatomyMap | None
+) -> list[Lesion]:
     """A tracer's lesions, by number."""
     from scipy.ndimage import find_objects
 
@@ -230,7 +244,7 @@ def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) 
         whole = index + corner
         found.append((number, whole, values, suv_peak(suv, mine, grid.spacing_zyx).suv))
     points = [grid.index_to_world(index) for _, index, _, _ in found]
-    names = name_foci(points, scan.organs)
+    names = name_foci(points, scan.organs, asked)
     probabilities = probabilities_of(run_report, scan.tracer, [index for _, index, _, _ in found], grid)
     lesions = []
     for (number, index, values, peak), world, naming, p in zip(found, points, names, probabilities, strict=True):
