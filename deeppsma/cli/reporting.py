@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from deeppsma.cli.dicom import add_dicom_case, dicom_options
 from deeppsma.core.errors import InputError
+
+if TYPE_CHECKING:
+    from deeppsma.preprocessing.dicom_case import DicomOptions
 
 
 def add_reporting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,6 +25,7 @@ def add_reporting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("case", type=Path, metavar="CASE", help="the case that it was made from")
     command.add_argument("--no-ct", action="store_true", help="leave the CT, which shows the face, out of the page")
     command.add_argument("--no-pdf", action="store_true", help="no PDF (it needs the package reportlab)")
+    add_dicom_case(command)
     command.set_defaults(run=_report)
     command = commands.add_parser(
         "compare",
@@ -43,7 +49,9 @@ def add_reporting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.set_defaults(run=_apply_review)
 
 
-def write_report_of(out: Path, case: Path, with_ct: bool = True, with_pdf: bool = True) -> list[Path]:
+def write_report_of(
+    out: Path, case: Path, with_ct: bool = True, with_pdf: bool = True, dicom: DicomOptions | None = None
+) -> list[Path]:
     """Write the report of a stored result; returns its files.
 
     Raises
@@ -51,27 +59,28 @@ def write_report_of(out: Path, case: Path, with_ct: bool = True, with_pdf: bool 
     DeepPsmaError
         One line that names cause and remedy.
     """
-    from deeppsma.io.layouts import load_case
+    from deeppsma.preprocessing.dicom_case import open_case
     from deeppsma.reporting.pictures import kind_of_patient
     from deeppsma.reporting.report_files import report_of_folder, write_report
 
     if not out.is_dir():
         raise InputError(out, "no such folder", "give a folder that deeppsma segment wrote")
-    made = report_of_folder(out, load_case(case), bool(kind_of_patient(case)), with_ct)
+    made = report_of_folder(out, open_case(case, dicom), bool(kind_of_patient(case)), with_ct)
     return write_report(made, out, with_pdf)
 
 
 def _report(options: argparse.Namespace) -> None:
-    for path in write_report_of(options.out, options.case, not options.no_ct, not options.no_pdf):
+    dicom = dicom_options(options)
+    for path in write_report_of(options.out, options.case, not options.no_ct, not options.no_pdf, dicom):
         print(path)
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from deeppsma.io.layouts import load_case
+    from deeppsma.preprocessing.dicom_case import open_case
     from deeppsma.reporting.compare import compare_folders, write_comparison
 
     found = compare_folders(
-        options.before, load_case(options.case_before), options.after, load_case(options.case_after)
+        options.before, open_case(options.case_before), options.after, open_case(options.case_after)
     )
     for line in found.lines():
         print(line)

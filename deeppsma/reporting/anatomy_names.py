@@ -120,7 +120,11 @@ class AnatomyMap:
         world = organs_map.geometry.index_to_world(index * np.array(steps))
         starts = np.searchsorted(labels, np.arange(organs.LABEL_MAX + 2))
         self._points = {label: world[a:b] for label, (a, b) in enumerate(pairwise(starts)) if label and b > a}
-        self._bounds = {label: (p.min(axis=0), p.max(axis=0)) for label, p in self._points.items()}
+        # Boxes around the labels; those that are not there lie nowhere.
+        self._low = np.full((organs.LABEL_MAX + 1, 3), np.inf)
+        self._high = np.full((organs.LABEL_MAX + 1, 3), -np.inf)
+        for label, found in self._points.items():
+            self._low[label], self._high[label] = found.min(axis=0), found.max(axis=0)
         self._map = organs_map
         self._trees: dict[int, cKDTree] = {}
         self._spine = self._spine_course()
@@ -153,10 +157,12 @@ class AnatomyMap:
         height = self._vertebra_at(centre[2])
         distances: dict[int, float] = {}
         found: list[tuple[float, float, Site]] = []
+        within_reach = self._within_reach(points)
         for site in self.rules.sites:
-            if not self._possible(site, centre):
+            labels = [label for label in site.labels if within_reach[label]]
+            if not labels or not self._possible(site, centre):
                 continue
-            each = [self._distance(label, points, inside, distances) for label in site.labels]
+            each = [self._distance(label, points, inside, distances) for label in labels]
             if (mean := min(each)) <= self.rules.largest_mm:
                 # Bones that are too far to be it come after all else: a second choice at most.
                 late = self.rules.largest_mm if site.kind == "bone" and mean > _BONE_MM else 0.0
@@ -219,18 +225,16 @@ class AnatomyMap:
     def _distance(
         self, label: int, points: NDArray[np.float64], inside: NDArray[np.uint8], known: dict[int, float]
     ) -> float:
-        """Mean distance of points from a label, 0 inside; infinite if it is farther than any site may be."""
-        if label in known:
-            return known[label]
-        known[label] = float("inf")
-        if label not in self._points:
-            return known[label]
-        low, high = self._bounds[label]
-        gap = np.maximum(low - points.max(axis=0), points.min(axis=0) - high)
-        if np.linalg.norm(np.maximum(gap, 0)) <= self.rules.largest_mm:
+        """Mean distance of points from a label, 0 inside."""
+        if label not in known:
             away, _ = self._tree(label).query(points)
             known[label] = float(np.where(inside == label, 0.0, away).mean())
         return known[label]
+
+    def _within_reach(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """By label: whether its box is near enough to the points' for a name."""
+        gap = np.maximum(self._low - points.max(axis=0), points.min(axis=0) - self._high)
+        return np.asarray(np.linalg.norm(np.maximum(gap, 0), axis=1) <= self.rules.largest_mm)
 
     def _possible(self, site: Site, centre: NDArray[np.float64]) -> bool:
         z = centre[2]
@@ -284,13 +288,25 @@ class AnatomyMap:
         return name
 
 
-def name_foci(foci: Sequence[NDArray[np.float64]], organs_map: Volume | None) -> list[Naming]:
-    """Names of foci, each given by world points (n, 3); without an organ map all are unnamed."""
+def name_foci(
+    foci: Sequence[NDArray[np.float64]], organs_map: Volume | None, asked: AnatomyMap | None = None
+) -> list[Naming]:
+    """Names of foci, each given by world points (n, 3).
+
+    Parameters
+    ----------
+    foci
+        Any number.
+    organs_map
+        Of the session; without one all are unnamed.
+    asked
+        The same map, made ready before; made now if None.
+    """
     if not foci:
         return []
     if organs_map is None:
         return [unnamed() for _ in foci]
-    asked = AnatomyMap(organs_map)
+    asked = asked or AnatomyMap(organs_map)
     return [asked.name(points) for points in foci]
 
 

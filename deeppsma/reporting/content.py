@@ -8,7 +8,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.reporting.case_result import CaseResult
 from deeppsma.reporting.concordance import Concordance, concordance
 from deeppsma.reporting.criteria import Criterion, criteria
-from deeppsma.reporting.lesion_table import LesionTable, lesion_table
+from deeppsma.reporting.lesion_table import LesionTable, anatomy_maps, lesion_table
 from deeppsma.reporting.promise import Letter, draft_mitnm
 from deeppsma.reporting.review import Review, review
 from deeppsma.reporting.totals import Totals, totals
@@ -43,7 +43,8 @@ class ReportContent:
 
 def report_content(result: CaseResult) -> ReportContent:
     """Compute a report."""
-    table = lesion_table(result)
+    maps = anatomy_maps(result)
+    table = lesion_table(result, maps_of_organs=maps)
     found = concordance(result, table)
     sums = totals(result, table)
     psma = result.scans.get(Tracer.PSMA)
@@ -52,7 +53,7 @@ def report_content(result: CaseResult) -> ReportContent:
         table,
         found,
         sums,
-        review(result, table, found),
+        review(result, table, found, maps),
         draft_mitnm(table, sums, psma is not None and psma.organs is not None),
         criteria(table, sums, found),
         notes(result, table, sums),

@@ -19,7 +19,7 @@ from deeppsma.core.components import components_of
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.foci import FocusRule, divide
-from deeppsma.reporting.anatomy_names import Naming, name_foci
+from deeppsma.reporting.anatomy_names import AnatomyMap, Naming, name_foci
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.suv_peak import RADIUS_MM, suv_peak
 
@@ -167,7 +167,16 @@ class LesionTable:
         raise KeyError(lesion_id)
 
 
-def lesion_table(result: CaseResult, rule: FocusRule | None = None) -> LesionTable:
+def anatomy_maps(result: CaseResult) -> dict[Tracer, AnatomyMap | None]:
+    """Each session's organ map, ready to be asked; None where there is none."""
+    return {t: None if (o := result.scans[t].organs) is None else AnatomyMap(o) for t in result.tracers}
+
+
+def lesion_table(
+    result: CaseResult,
+    rule: FocusRule | None = None,
+    maps_of_organs: Mapping[Tracer, AnatomyMap | None] | None = None,
+) -> LesionTable:
     """Find, number, measure and name the lesions of a result.
 
     Parameters
@@ -176,14 +185,17 @@ def lesion_table(result: CaseResult, rule: FocusRule | None = None) -> LesionTab
         The case.
     rule
         How the mask divides into foci; None for the published rule with numbers of our own.
+    maps_of_organs
+        From `anatomy_maps`; made now if None.
     """
+    asked = anatomy_maps(result) if maps_of_organs is None else maps_of_organs
     lesions: list[Lesion] = []
     maps: dict[Tracer, FocusMap] = {}
     components: dict[Tracer, int] = {}
     for tracer in result.tracers:
         scan = result.scans[tracer]
         maps[tracer], components[tracer] = divided(scan, rule or FocusRule())
-        lesions += measured(scan, maps[tracer], result.run_report)
+        lesions += measured(scan, maps[tracer], result.run_report, asked[tracer])
     return LesionTable(tuple(lesions), maps, components)
 
 
@@ -211,7 +223,9 @@ def divided(scan: TracerResult, rule: FocusRule) -> tuple[FocusMap, int]:
     return FocusMap(numbers[labels], box, grid), components_of(inside)[1]
 
 
-def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) -> list[Lesion]:
+def measured(
+    scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any], asked: AnatomyMap | None
+) -> list[Lesion]:
     """A tracer's lesions, by number."""
     from scipy.ndimage import find_objects
 
@@ -230,8 +244,8 @@ def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) 
         whole = index + corner
         found.append((number, whole, values, suv_peak(suv, mine, grid.spacing_zyx).suv))
     points = [grid.index_to_world(index) for _, index, _, _ in found]
-    names = name_foci(points, scan.organs)
-    probabilities = probabilities_of(run_report, scan.tracer, [index for _, index, _, _ in found])
+    names = name_foci(points, scan.organs, asked)
+    probabilities = probabilities_of(run_report, scan.tracer, [index for _, index, _, _ in found], grid)
     lesions = []
     for (number, index, values, peak), world, naming, p in zip(found, points, names, probabilities, strict=True):
         lesions.append(
@@ -253,19 +267,29 @@ def measured(scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any]) 
     return lesions
 
 
-def probabilities_of(run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.intp]]) -> list[float | None]:
+def probabilities_of(
+    run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.intp]], grid: Geometry
+) -> list[float | None]:
     """Probability of each focus, from the run report's "foci", or None where it gives none.
 
-    The run report lists foci as ``{"foci": {tracer: [{"voxel_zyx": [z, y, x], "probability": p}, ...]}}``; a focus
-    has the probability of the entry whose voxel it holds (the largest, of several).
+    The run report lists foci by tracer, each with a place (``voxel_zyx``, or ``x_mm``, ``y_mm``, ``z_mm`` in the
+    session's world) and a ``probability``. A lesion has the probability of the entry whose place is one of its voxels
+    (the largest, of several).
     """
     listed = run_report.get("foci")
     entries = listed.get(tracer.value) if isinstance(listed, Mapping) else None
-    given = {
-        tuple(entry["voxel_zyx"]): float(entry["probability"])
-        for entry in (entries or [])
-        if isinstance(entry, Mapping) and "voxel_zyx" in entry and entry.get("probability") is not None
-    }
+    given: dict[tuple[int, ...], float] = {}
+    for entry in entries or []:
+        if not isinstance(entry, Mapping) or entry.get("probability") is None:
+            continue
+        if "voxel_zyx" in entry:
+            place = tuple(int(i) for i in entry["voxel_zyx"])
+        elif all(f"{axis}_mm" in entry for axis in "xyz"):
+            world = np.array([[entry["x_mm"], entry["y_mm"], entry["z_mm"]]], dtype=float)
+            place = tuple(int(i) for i in np.rint(grid.world_to_index(world)[0]))
+        else:
+            continue
+        given[place] = max(float(entry["probability"]), given.get(place, 0.0))
     if not given:
         return [None] * len(foci)
     return [max((given[v] for v in map(tuple, index.tolist()) if v in given), default=None) for index in foci]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.reporting.anatomy_names import AnatomyMap, Naming, unnamed
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.concordance import PARTIAL_VOLUME_ML, Concordance, Match
-from deeppsma.reporting.lesion_table import LETTERS, SMALL_ML, Lesion, LesionTable, PointXyz
+from deeppsma.reporting.lesion_table import LETTERS, SMALL_ML, Lesion, LesionTable, PointXyz, anatomy_maps
 
 #: Reasons: this near to the threshold; probability between these; another name this near.
 NEAR_THRESHOLD, UNSURE, NAME_MARGIN_MM = 1.15, (0.2, 0.8), 1.5
@@ -82,9 +83,14 @@ class Review:
     note: str = ""
 
 
-def review(result: CaseResult, table: LesionTable, found: Concordance | None) -> Review:
-    """Both lists of a result."""
-    maps = {t: None if (o := result.scans[t].organs) is None else AnatomyMap(o) for t in result.tracers}
+def review(
+    result: CaseResult,
+    table: LesionTable,
+    found: Concordance | None,
+    maps_of_organs: Mapping[Tracer, AnatomyMap | None] | None = None,
+) -> Review:
+    """Both lists of a result; ``maps_of_organs`` as for `deeppsma.reporting.lesion_table.lesion_table`."""
+    maps = anatomy_maps(result) if maps_of_organs is None else maps_of_organs
     reasons: dict[str, tuple[str, ...]] = {}
     for tracer in result.tracers:
         asked = maps[tracer]

@@ -77,9 +77,12 @@ def test_no_lesion_and_the_scans_border():
 def test_probabilities_come_from_the_run_report_or_there_are_none():
     foci = [np.array([[1, 2, 3], [1, 2, 4]]), np.array([[9, 9, 9]])]
     report = {"foci": {"psma": [{"voxel_zyx": [1, 2, 4], "probability": 0.7}, {"voxel_zyx": [5, 5, 5]}]}}
-    assert probabilities_of(report, Tracer.PSMA, foci) == [0.7, None]
-    assert probabilities_of(report, Tracer.FDG, foci) == [None, None]
-    assert probabilities_of(RUN_REPORT, Tracer.PSMA, foci) == [None, None]
+    x, y, z = GRID.index_to_world(np.array([[9, 9, 9]]))[0].tolist()
+    report["foci"]["psma"].append({"x_mm": x, "y_mm": y, "z_mm": z, "probability": 0.2})
+    assert probabilities_of(report, Tracer.PSMA, foci, GRID) == [0.7, 0.2]
+    assert probabilities_of(report, Tracer.FDG, foci, GRID) == [None, None]
+    assert probabilities_of(RUN_REPORT, Tracer.PSMA, foci, GRID) == [None, None]
+    assert probabilities_of({"foci": {"psma": [{"probability": 0.7}]}}, Tracer.PSMA, foci, GRID) == [None, None]
 
 
 def test_what_makes_no_sense_is_refused():
