@@ -276,8 +276,8 @@ def probabilities_of(
 
     The run report lists foci by tracer, each with ``centre_xyz_mm`` (world of the session; or ``x_mm``, ``y_mm``,
     ``z_mm``), a ``probability`` and maybe a ``decision``. A probability belongs to the lesion whose voxel is nearest to
-    the centre, if that is near (`_SAME_MM`); a lesion has the largest of its own. Foci that were left out or removed are
-    nobody's.
+    the centre, if that is near (`_SAME_MM`); a lesion has the largest of its own. Foci that were left out or removed
+    are nobody's.
 
     Parameters
     ----------
