@@ -8,6 +8,7 @@ it is a figure for the reader, who decides.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case
-from deeppsma.reporting.case_result import CaseResult, load_case_result
+from deeppsma.preprocessing.registration import register
+from deeppsma.reporting.case_result import CaseResult, TracerResult, load_case_result
 from deeppsma.reporting.content import BANNER
 from deeppsma.reporting.lesion_table import Lesion, LesionTable, lesion_table
 
@@ -56,7 +58,9 @@ class Comparison:
     gone
         Lesions of the first visit near which the second has none.
     correlation
-        Of the registered PETs; 1 is perfect.
+        Of the registered images; 1 is perfect.
+    registered_by
+        On what the registration rests, with its quality.
     """
 
     volume_before_ml: float
@@ -65,6 +69,7 @@ class Comparison:
     new_small: tuple[Lesion, ...]
     gone: tuple[Lesion, ...]
     correlation: float
+    registered_by: str = ""
 
     @property
     def change(self) -> float:
@@ -89,6 +94,7 @@ class Comparison:
             f"new lesions: {_listed(self.new)}",
             f"new small foci (not counted): {_listed(self.new_small)}",
             f"no longer seen: {_listed(self.gone)}",
+            f"visits registered by {self.registered_by}",
             f"RECIP 1.0 from these figures: {self.recip}; a reader decides (J Nucl Med 2022;63:1651)",
         ]
         if self.correlation < _CORRELATION_MIN:
@@ -105,6 +111,7 @@ class Comparison:
             "new_small_foci": [x.id for x in self.new_small],
             "no_longer_seen": [x.id for x in self.gone],
             "new_lesion_mm": NEW_LESION_MM,
+            "registered_by": self.registered_by,
             "registration_correlation": round(self.correlation, 4),
             "recip_1_0": self.recip,
             "repeatability_percent": REPEATABILITY_PERCENT,
@@ -148,13 +155,12 @@ def compare_folders(before: Path, case_before: Case, after: Path, case_after: Ca
 def compare(before: CaseResult, after: CaseResult) -> Comparison:
     """Compare two visits' PSMA results."""
     first, second = (lesion_table(_psma_alone(result)) for result in (before, after))
-    pets = [result.scans[Tracer.PSMA].pet for result in (before, after)]
-    after_to_before, correlation = register(pets[1], pets[0])
+    after_to_before, correlation, by = register_visits(after.scans[Tracer.PSMA], before.scans[Tracer.PSMA])
     appeared = _apart(second, first, after_to_before)
     gone = _apart(first, second, after_to_before.inverse())
     volumes = [sum(x.volume_ml for x in table.lesions) for table in (first, second)]
     new, small = (tuple(x for x in appeared if x.small is is_small) for is_small in (False, True))
-    return Comparison(volumes[0], volumes[1], new, small, tuple(gone), correlation)
+    return Comparison(volumes[0], volumes[1], new, small, tuple(gone), correlation, by)
 
 
 def write_comparison(found: Comparison, out: Path) -> Path:
@@ -163,10 +169,28 @@ def write_comparison(found: Comparison, out: Path) -> Path:
     return out / COMPARISON_NAME
 
 
-def register(fixed: Volume, moving: Volume) -> tuple[RigidTransform, float]:
+def register_visits(fixed: TracerResult, moving: TracerResult) -> tuple[RigidTransform, float, str]:
+    """Rigid map of the fixed visit's points to the moving one's: by the CTs' bones, or, failing that, by the PETs.
+
+    Returns
+    -------
+    transform, correlation, by
+        The map, the correlation of the images after it, and what it rests on, in words.
+    """
+    why = "no CT of both visits"
+    if fixed.ct is not None and moving.ct is not None:
+        found = register(fixed.ct, moving.ct, fixed.organs, moving.organs)
+        if not found.quality.failure:
+            return found.transform, found.quality.correlation, f"bones of the CTs ({found.quality.describe()})"
+        why = f"the CTs could not be registered ({found.quality.failure})"
+    transform, correlation = register_pets(fixed.pet, moving.pet)
+    return transform, correlation, f"the PETs themselves, because {why}; correlation {correlation:.2f}"
+
+
+def register_pets(fixed: Volume, moving: Volume) -> tuple[RigidTransform, float]:
     """Rigid map of ``fixed``'s points to ``moving``'s, and the correlation of the two after it.
 
-    PETs of one tracer look alike: correlation of log(1 + SUV) on a coarse grid.
+    PETs of one tracer look alike: correlation of log SUV on a coarse grid.
     """
     import SimpleITK as sitk
 
@@ -184,7 +208,8 @@ def register(fixed: Volume, moving: Volume) -> tuple[RigidTransform, float]:
     method.SetInitialTransform(start)
     method.Execute(images[0], images[1])
     found = sitk.Euler3DTransform(method.GetInitialTransform())
-    correlation = -float(method.GetMetricValue())
+    # ITK's correlation metric is the negative square.
+    correlation = math.sqrt(max(0.0, -float(method.GetMetricValue())))
     transform = RigidTransform(found.GetMatrix(), found.GetTranslation(), found.GetCenter())
     return transform, correlation
 

@@ -27,6 +27,8 @@ from deeppsma.reporting.suv_peak import RADIUS_MM, suv_peak
 SMALL_ML, SMALL_VOXELS = 0.5, 3
 #: Around the mask, mm: what the division into foci and SUVpeak look at.
 _MARGIN_MM = 12.0
+#: The run report's focus and a lesion are one if the centre lies this near to a voxel of the lesion, mm.
+_SAME_MM = 5.0
 LETTERS = {Tracer.PSMA: "P", Tracer.FDG: "F"}
 PointXyz = tuple[float, float, float]
 
@@ -245,7 +247,7 @@ def measured(
         found.append((number, whole, values, suv_peak(suv, mine, grid.spacing_zyx).suv))
     points = [grid.index_to_world(index) for _, index, _, _ in found]
     names = name_foci(points, scan.organs, asked)
-    probabilities = probabilities_of(run_report, scan.tracer, [index for _, index, _, _ in found], grid)
+    probabilities = probabilities_of(run_report, scan.tracer, points)
     lesions = []
     for (number, index, values, peak), world, naming, p in zip(found, points, names, probabilities, strict=True):
         lesions.append(
@@ -268,31 +270,51 @@ def measured(
 
 
 def probabilities_of(
-    run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.intp]], grid: Geometry
+    run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.float64]]
 ) -> list[float | None]:
     """Probability of each focus, from the run report's "foci", or None where it gives none.
 
-    The run report lists foci by tracer, each with a place (``voxel_zyx``, or ``x_mm``, ``y_mm``, ``z_mm`` in the
-    session's world) and a ``probability``. A lesion has the probability of the entry whose place is one of its voxels
-    (the largest, of several).
+    The run report lists foci by tracer, each with ``centre_xyz_mm`` (world of the session; or ``x_mm``, ``y_mm``,
+    ``z_mm``), a ``probability`` and maybe a ``decision``. A probability belongs to the lesion whose voxel is nearest to
+    the centre, if that is near (`_SAME_MM`); a lesion has the largest of its own. Foci that were left out or removed
+    are nobody's.
+
+    Parameters
+    ----------
+    run_report, tracer
+        Whose.
+    foci
+        World points (n, 3) of each lesion's voxels.
     """
+    from scipy.spatial import cKDTree
+
     listed = run_report.get("foci")
     entries = listed.get(tracer.value) if isinstance(listed, Mapping) else None
-    given: dict[tuple[int, ...], float] = {}
-    for entry in entries or []:
-        if not isinstance(entry, Mapping) or entry.get("probability") is None:
+    out: list[float | None] = [None] * len(foci)
+    if not entries or not foci:
+        return out
+    owner = np.repeat(np.arange(len(foci)), [len(points) for points in foci])
+    tree = cKDTree(np.concatenate(foci))
+    for entry in entries:
+        given = _centre_and_probability(entry)
+        if given is None:
             continue
-        if "voxel_zyx" in entry:
-            place = tuple(int(i) for i in entry["voxel_zyx"])
-        elif all(f"{axis}_mm" in entry for axis in "xyz"):
-            world = np.array([[entry["x_mm"], entry["y_mm"], entry["z_mm"]]], dtype=float)
-            place = tuple(int(i) for i in np.rint(grid.world_to_index(world)[0]))
-        else:
-            continue
-        given[place] = max(float(entry["probability"]), given.get(place, 0.0))
-    if not given:
-        return [None] * len(foci)
-    return [max((given[v] for v in map(tuple, index.tolist()) if v in given), default=None) for index in foci]
+        distance, nearest = tree.query(given[0])
+        number = int(owner[nearest])
+        if distance <= _SAME_MM:
+            out[number] = max(given[1], out[number] or 0.0)
+    return out
+
+
+def _centre_and_probability(entry: Any) -> tuple[list[float], float] | None:
+    if not isinstance(entry, Mapping) or entry.get("probability") is None:
+        return None
+    if entry.get("decision") in ("left out", "removed"):
+        return None
+    centre = entry.get("centre_xyz_mm") or [entry.get(f"{axis}_mm") for axis in "xyz"]
+    if len(centre) != 3 or any(value is None for value in centre):
+        return None
+    return [float(value) for value in centre], float(entry["probability"])
 
 
 def _point(xyz: NDArray[np.float64]) -> PointXyz:

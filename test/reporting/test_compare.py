@@ -10,7 +10,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, rotation_matrix
 from deeppsma.core.volume import Volume
 from deeppsma.reporting import compare as module
-from deeppsma.reporting.compare import compare, recip, register, write_comparison
+from deeppsma.reporting.compare import compare, recip, register_pets, register_visits, write_comparison
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_recip_as_published(after, change, new, category):
 
 
 def test_new_and_gone_lesions_and_the_change(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "register", lambda fixed, moving: (RigidTransform(), 1.0))
+    monkeypatch.setattr(module, "register_visits", lambda fixed, moving: (RigidTransform(), 1.0, "hand"))
     one, two, three = (
         Spot((27, 24, 22), (4, 5, 4), 12.0),
         Spot((40, 30, 36), (4, 4, 4), 8.0),
@@ -77,10 +77,23 @@ def test_registration_finds_a_known_shift_and_turn():
     )
     fixed = Volume(suv(turn.apply(world)).reshape(grid.shape_zyx).astype(np.float32), grid)
     moving = Volume(suv(world).reshape(grid.shape_zyx).astype(np.float32), grid)
-    found, correlation = register(fixed, moving)
+    found, correlation = register_pets(fixed, moving)
     probe = np.array([[0.0, 0.0, 100.0], [60.0, 40.0, 250.0], [-60.0, 0.0, 180.0]])
     assert np.linalg.norm(found.apply(probe) - turn.apply(probe), axis=1).max() < 3.0
     assert correlation > 0.95
+
+
+def test_the_cts_come_first_and_a_failure_is_said():
+    spots = [Spot((27, 24, 22), (4, 5, 4), 12.0), Spot((44, 8, 8), (4, 5, 4), 6.0)]
+    visit = result({Tracer.PSMA: spots}, with_ct=True).scans[Tracer.PSMA]
+    # These CTs have no bone, so that their registration fails.
+    _, _, by = register_visits(visit, visit)
+    assert by.startswith("the PETs themselves, because the CTs could not be registered")
+    alone = result({Tracer.PSMA: spots}).scans[Tracer.PSMA]
+    transform, correlation, by = register_visits(alone, alone)
+    assert "no CT of both visits" in by
+    assert correlation > 0.99
+    assert np.abs(transform.apply(np.zeros((1, 3)))).max() < 0.5
 
 
 def test_fdg_alone_cannot_be_compared(tmp_path, monkeypatch):

@@ -75,14 +75,29 @@ def test_no_lesion_and_the_scans_border():
 
 
 def test_probabilities_come_from_the_run_report_or_there_are_none():
-    foci = [np.array([[1, 2, 3], [1, 2, 4]]), np.array([[9, 9, 9]])]
-    report = {"foci": {"psma": [{"voxel_zyx": [1, 2, 4], "probability": 0.7}, {"voxel_zyx": [5, 5, 5]}]}}
-    x, y, z = GRID.index_to_world(np.array([[9, 9, 9]]))[0].tolist()
-    report["foci"]["psma"].append({"x_mm": x, "y_mm": y, "z_mm": z, "probability": 0.2})
-    assert probabilities_of(report, Tracer.PSMA, foci, GRID) == [0.7, 0.2]
-    assert probabilities_of(report, Tracer.FDG, foci, GRID) == [None, None]
-    assert probabilities_of(RUN_REPORT, Tracer.PSMA, foci, GRID) == [None, None]
-    assert probabilities_of({"foci": {"psma": [{"probability": 0.7}]}}, Tracer.PSMA, foci, GRID) == [None, None]
+    foci = [np.array([[0.0, 0, 0], [4, 0, 0]]), np.array([[50.0, 0, 0]])]
+    listed = [
+        {"centre_xyz_mm": [2.0, 1.0, 0.0], "probability": 0.7, "decision": "kept"},
+        {"centre_xyz_mm": [4.0, 0.0, 0.0], "probability": 0.6},
+        {"centre_xyz_mm": [50.0, 0.0, 0.0], "probability": 0.9, "decision": "left out"},
+        {"centre_xyz_mm": [57.0, 0.0, 0.0], "probability": 0.8},  # 7 mm away: another place
+        {"x_mm": 50.0, "y_mm": 3.0, "z_mm": 0.0, "probability": 0.2},
+        {"probability": 0.5},
+        {"centre_xyz_mm": [50.0, 0.0, 0.0], "volume_ml": 1.0},
+    ]
+    assert probabilities_of({"foci": {"psma": listed}}, Tracer.PSMA, foci) == [0.7, 0.2]
+    assert probabilities_of({"foci": {"psma": listed}}, Tracer.FDG, foci) == [None, None]
+    assert probabilities_of(RUN_REPORT, Tracer.PSMA, foci) == [None, None]
+    assert probabilities_of({"foci": {"psma": listed}}, Tracer.PSMA, []) == []
+
+
+def test_a_probability_reaches_the_table_and_the_page():
+    centre = list(lesion_table(result(TYPICAL)).by_id("P1").centre_xyz_mm)
+    case = result(TYPICAL)
+    report = {**RUN_REPORT, "foci": {"psma": [{"centre_xyz_mm": centre, "probability": 0.42}]}}
+    table = lesion_table(replace(case, run_report=report))
+    assert table.by_id("P1").probability == 0.42
+    assert table.by_id("P2").probability is None
 
 
 def test_what_makes_no_sense_is_refused():
