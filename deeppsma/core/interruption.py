@@ -14,12 +14,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 #: What a shell reports for a process that was told to end.
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+#: How long processes of this one's have to end by themselves; the platform waits five seconds.
+_CHILDREN_END_S = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 _undo: list[Callable[[], None]] = []
@@ -126,5 +129,10 @@ def _end_children() -> None:
     if multiprocessing is None:
         return
     with suppress(Exception):
-        for child in multiprocessing.active_children():
+        children = multiprocessing.active_children()
+        for child in children:
             child.terminate()
+        until = time.monotonic() + _CHILDREN_END_S
+        for child in children:
+            child.join(max(0.0, until - time.monotonic()))
+            child.kill()  # one that was just being forked has lost the first signal
