@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Passes the tests: lint, types, which room imports which, pytest. Arguments go to pytest.
+#
+#   SLOW   if set: also the tests that take minutes each
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ./setup.sh dev
@@ -7,4 +9,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 .venv/bin/lint-imports
-.venv/bin/python -m pytest "$@"
+if [ -n "${SLOW:-}" ]; then
+  .venv/bin/python -m pytest -m "slow or not slow" "$@"
+else
+  .venv/bin/python -m pytest "$@"
+  echo "check.sh: left out are the tests marked slow (SLOW=1 ./check.sh runs them, too), and what is named as skipped above"
+fi

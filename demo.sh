@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ./setup.sh
-seed=${1:-9011} recipe=${2:-bothways}
+seed=${1:-9011} recipe=${2:-second_opinion}
 case=demo/case_$(printf '%04d' "$seed")
 .venv/bin/deeppsma phantom demo --seed "$seed" --phantom-version 2 >/dev/null
 echo "patient     $case (synthetic)"

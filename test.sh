@@ -6,10 +6,10 @@
 # (a synthetic patient) if it is not there; put a real case there to try it.
 #
 #   IMAGE     name of the image (default deeppsma)
-#   RECIPE    recipe (default bothways)
+#   RECIPE    recipe (default second_opinion)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-image=${IMAGE:-deeppsma} recipe=${RECIPE:-bothways}
+image=${IMAGE:-deeppsma} recipe=${RECIPE:-second_opinion}
 # An id that the image does not know; your own where that is not root, so that you can remove what is written.
 user=$(id -u):$(id -g)
 if [ "$(id -u)" = 0 ]; then user=12345:54321; fi

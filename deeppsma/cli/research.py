@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
-from deeppsma.core.defaults import CDS_RECIPES, DEFAULT_RECIPE
+from deeppsma.core.defaults import CDS_RECIPES, SUBMITTED_RECIPE
 
 
 def add_research(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -156,7 +156,7 @@ def _add_crossval(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     command.add_argument("data", type=Path, metavar="DATA", help="folder of train_XXXX cases")
     command.add_argument("out", type=Path, metavar="OUT", help="folds, their runs and members, tables")
     command.add_argument("--folds", type=int, default=5, help="how many (default 5)")
-    command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"to score with (default {DEFAULT_RECIPE})")
+    command.add_argument("--recipe", default=SUBMITTED_RECIPE, help=f"to score with (default {SUBMITTED_RECIPE})")
     _add_training_options(command)
     command.set_defaults(run=_crossval)
 
@@ -210,7 +210,7 @@ def _add_refinement(commands: argparse._SubParsersAction[argparse.ArgumentParser
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases with truth")
     command.add_argument("out", type=Path, metavar="OUT.json", help="the model")
-    command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"whose lesions (default {DEFAULT_RECIPE})")
+    command.add_argument("--recipe", default=SUBMITTED_RECIPE, help=f"whose lesions (default {SUBMITTED_RECIPE})")
     command.add_argument("--match", choices=("organ", "space"), default="organ", help="same organ label, or near in mm")
     command.add_argument("--radius-mm", type=float, default=0.0, metavar="MM", help="of --match space")
     command.add_argument(

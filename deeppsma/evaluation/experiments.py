@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from deeppsma.core.defaults import CDS_RECIPES, DEFAULT_RECIPE
+from deeppsma.core.defaults import CDS_RECIPES, SUBMITTED_RECIPE
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
@@ -56,7 +56,7 @@ def run_experiments(request: ExperimentsRequest) -> str:
     """
     crossval = read_crossval(request.crossval) if request.crossval is not None else None
     methods = _methods(request, crossval)
-    swept = DEFAULT_RECIPE if DEFAULT_RECIPE in [method.name for method in methods] else methods[0].name
+    swept = SUBMITTED_RECIPE if SUBMITTED_RECIPE in [method.name for method in methods] else methods[0].name
     folders = cohort_folders(request.cohort)
     if crossval is not None and any(fingerprint(folder) in crossval.cases for folder in folders):
         raise InputError(request.cohort, "cases of the cross-validation itself", "give a cohort that it has not seen")

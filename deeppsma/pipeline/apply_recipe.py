@@ -159,7 +159,10 @@ def _of_second_opinion(
     tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
 ) -> tuple[NDArray[np.bool_], tuple[dict[str, Any], ...]]:
     """Mask of a tracer after its second opinion, and the lines on its foci."""
-    space, model = case.spaces[tracer], load_second_opinions(method.recipe.second_opinion).models[tracer]
+    opinions = load_second_opinions(method.recipe.second_opinion)
+    space, model = case.spaces[tracer], opinions.models[tracer]
+    if opinions.of_weights and {member.sha256 for member in method.members} != set(opinions.of_weights):
+        case.log.note("the second opinion has learnt from other weights than these: fit it anew, or choose 'mean'")
     evidence = evidence_of(tracer, [member.name for member in method.members], case, logits)
     for missing in evidence.missing:
         case.log.note(f"no {missing}: the second opinion does without")

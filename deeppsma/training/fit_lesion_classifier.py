@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from deeppsma.core.defaults import DEFAULT_RECIPE
+from deeppsma.core.defaults import SUBMITTED_RECIPE
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.settings import write_json
 from deeppsma.core.tracer import Tracer
@@ -39,7 +39,7 @@ class RefinementRequest:
 
     cohort: Path
     out: Path
-    recipe: str = DEFAULT_RECIPE
+    recipe: str = SUBMITTED_RECIPE
     match: str = "organ"
     radius_mm: float = 0.0
     keep_above_ml: float = 7.0

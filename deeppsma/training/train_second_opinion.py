@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,8 @@ from deeppsma.training.focus_calibration import (
 from deeppsma.training.focus_samples import FocusSample, load_focus_samples, make_focus_sample, save_focus_samples
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import fingerprint
+
+_LOGGER = logging.getLogger(__name__)
 
 SAMPLES_FOLDER, REPORT_NAME, PICTURE_NAME = "foci", "second_opinion.md", "reliability.png"
 #: Groups of features whose worth is measured by leaving each out.
@@ -100,19 +102,22 @@ def run_second_opinion(request: SecondOpinionRequest) -> str:
     folds = Folds.draw(list(cases), request.folds)
     fits = {tracer: _fit(of_tracer(cases, tracer), tracer, folds, request) for tracer in Tracer}
     trained_on = request.describe or f"{len(cases)} patients of {request.cohort.name}"
-    write_second_opinions(
-        request.out,
-        {tracer: each.model for tracer, each in fits.items()},
-        trained_on,
-        {"patients": len(cases), "recipe": request.recipe, "folds": request.folds, "made_with": "train-second-opinion"},
-    )
+    method = Method.choose(load_recipe(request.recipe), WeightsStore.default(request.weights))
+    facts = {
+        "patients": len(cases),
+        "recipe": request.recipe,
+        "folds": request.folds,
+        "of_weights": [member.sha256 for member in method.members],
+        "made_with": "train-second-opinion",
+    }
+    write_second_opinions(request.out, {tracer: each.model for tracer, each in fits.items()}, trained_on, facts)
     text = _text(fits, trained_on)
     (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
     try:
         doubtful = [(t.upper(), open_to_doubt(each.judged)) for t, each in fits.items()]
         draw_reliability(doubtful, str(request.out / PICTURE_NAME))
     except ImportError:
-        print("note: no reliability diagram: matplotlib is not installed", file=sys.stderr)
+        _LOGGER.warning("no reliability diagram: matplotlib is not installed")
     return text
 
 

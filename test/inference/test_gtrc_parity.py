@@ -22,6 +22,9 @@ from deeppsma.io.layouts import load_case
 from deeppsma.models.nnunet.adopt import adopt_model
 from deeppsma.preprocessing.prepared_case import PreparedCase
 
+#: nnU-Net's own predictor with five folds, mirrored, takes minutes a model.
+pytestmark = pytest.mark.slow
+
 #: A folder with GTRC-Net's plans, Dataset881_PSMA_PET/plans.json and Dataset882_FDG_PET/...; they are not ours to give.
 REAL = os.environ.get("DEEPPSMA_GTRC", "")
 LESIONTRACER = "autoPET3_Trainer__nnUNetResEncUNetLPlansMultiTalent__3d_fullres"

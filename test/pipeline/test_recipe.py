@@ -2,7 +2,7 @@ import pytest
 
 from deeppsma.core import settings as resources
 from deeppsma.core.anatomy import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LIVER
-from deeppsma.core.defaults import DEFAULT_RECIPE
+from deeppsma.core.defaults import DEFAULT_RECIPE, SUBMITTED_RECIPE
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.store import WeightsStore
@@ -13,7 +13,7 @@ from deeppsma.pipeline.recipe import Growing, Recipe, all_recipes, load_recipe
 def test_the_reports_five_are_there():
     recipes = {recipe.name: recipe for recipe in all_recipes()}
     assert {"single", "single_plus", "bothways", "bothways_plus", "ensemble"} <= set(recipes)
-    assert DEFAULT_RECIPE == "bothways"
+    assert (DEFAULT_RECIPE, SUBMITTED_RECIPE) == ("second_opinion", "bothways")
     for name in ("single_plus", "bothways_plus", "ensemble"):
         assert recipes[name].growing == Growing(5.0, (KIDNEY_RIGHT, KIDNEY_LEFT, LIVER, BLADDER))
     for name in ("single", "bothways"):

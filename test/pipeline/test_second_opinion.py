@@ -102,3 +102,13 @@ def test_what_cannot_be_judged_is_refused(wrong):
     fusion = "single" if "average" in wrong else "mean"
     with pytest.raises(ValueError, match="a second_opinion belongs to"):
         Recipe("r", ("tiny",), fusion, second_opinion="shipped", **wrong)
+
+
+def test_trees_of_other_weights_are_said(platform_case, store, tmp_path):
+    place = write_models(tmp_path / "m", -99.0, 99.0)
+    card = json.loads((tmp_path / "m/card.json").read_text())
+    own = store.member("tiny").sha256
+    for of_weights, said in (([own], False), (["0" * 64], True)):
+        (tmp_path / "m/card.json").write_text(json.dumps(card | {"of_weights": of_weights}))
+        found = segment(platform_case, recipe(place), store, "cpu")
+        assert any("has learnt from other weights" in line for line in found.report.fallbacks) == said

@@ -34,12 +34,16 @@ class SecondOpinions:
         Of the files with the trees, by tracer.
     trained_on
         In words.
+    of_weights
+        SHA-256 of the weights whose logits the trees have learnt from; empty if
+        the card does not say.
     """
 
     name: str
     models: Mapping[Tracer, SecondOpinion]
     sha256: Mapping[Tracer, str]
     trained_on: str
+    of_weights: tuple[str, ...] = ()
 
 
 def load_second_opinions(name: str) -> SecondOpinions:
@@ -62,7 +66,8 @@ def load_second_opinions(name: str) -> SecondOpinions:
         _check_format(card["format"])
         models = {tracer: _read(folder, tracer, card["tracers"][tracer.value]) for tracer in Tracer}
         sha256 = {tracer: str(card["tracers"][tracer.value]["sha256"]) for tracer in Tracer}
-        return SecondOpinions(folder.name, models, sha256, str(card["trained_on"]))
+        of_weights = tuple(str(each) for each in card.get("of_weights", ()))
+        return SecondOpinions(folder.name, models, sha256, str(card["trained_on"]), of_weights)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(card_path, f"no second opinion ({error})", "fetch the folder again") from None
 
