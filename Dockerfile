@@ -11,8 +11,10 @@ RUN python3 -m venv /opt/venv
 RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
         ${TORCH_INDEX_URL:+--index-url ${TORCH_INDEX_URL}} "torch==${TORCH_VERSION}"
 COPY requirements.txt /tmp/requirements.txt
+# reportlab brings a font under the GPL, which no report uses: it goes.
 RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
         --requirement /tmp/requirements.txt "torch==${TORCH_VERSION}" \
+    && rm -f /opt/venv/lib/python3*/site-packages/reportlab/fonts/DarkGarden* \
     && /opt/venv/bin/pip uninstall --yes pip setuptools 2>/dev/null \
     && find /opt/venv -type d \( -name tests -o -name test \) -path '*site-packages/*/*' \
         \( -path '*/scipy/*' -o -path '*/numpy/*' \) -prune -exec rm -rf {} +
