@@ -38,7 +38,7 @@ def test_a_cohort_is_of_one_make(tmp_path):
         list(write_cohort(replace(plan, options=replace(COARSE, ct="pet"))))
 
 
-@pytest.mark.parametrize("wrong", [{"layout": "dicom"}, {"cases": 0}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"layout": "soup"}, {"cases": 0}, {"seed": -1}])
 def test_impossible_cohorts_are_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match=r"must be|at least"):
         CohortPlan(tmp_path, **wrong)
@@ -48,7 +48,7 @@ def test_impossible_requests_are_refused(tmp_path):
     with pytest.raises(ValueError, match="jobs"):
         list(write_cohort(CohortPlan(tmp_path), jobs=0))
     with pytest.raises(ValueError, match="layout"):
-        write_patient(small_patient(3), tmp_path / "p", "dicom")
+        write_patient(small_patient(3), tmp_path / "p", "soup")
 
 
 def test_elsewhere_memory_is_left_alone(monkeypatch):
