@@ -113,7 +113,7 @@ def test_score_without_a_case_is_refused(scored, tmp_path, capsys):
 def test_recipes_lists_recipes_and_weights(capsys, tiny_weights):
     assert main(["recipes", "--weights", str(tiny_weights)]) == 0
     text = capsys.readouterr().out
-    assert "bothways (default)" in text
+    assert "second_opinion (default)" in text
     assert "cds-compact: tiny, random" in text
 
 
