@@ -22,7 +22,7 @@ _TILES = range(322, 326)
 _USED = {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _ORIENTATION}
 _USED |= {_SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _X_RESOLUTION, _Y_RESOLUTION, _UNIT, _SAMPLE_FORMAT, *_TILES}
 #: Field types by number: unsigned integers, and the rational.
-_INTEGERS, _RATIONAL = {1: "B", 3: "H", 4: "I", 16: "Q"}, 5
+_INTEGERS, _RATIONAL = {3: "H", 4: "I", 16: "Q"}, 5
 #: Must hold one value each, this one; what is not there counts as it.
 _ONLY = {_FILL_ORDER: 1, _ORIENTATION: 1, _SAMPLES: 1}
 _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 8, 32946, 32773
@@ -261,6 +261,8 @@ def _spacing(tags: Mapping[int, Sequence[float]]) -> tuple[float, float] | None:
     """In-plane spacing in mm, where both resolutions and their unit are given; as ITK takes them."""
     if _X_RESOLUTION not in tags or _Y_RESOLUTION not in tags or _UNIT not in tags:
         return None
+    if any(len(tags[tag]) != 1 for tag in (_X_RESOLUTION, _Y_RESOLUTION, _UNIT)):
+        raise HeaderError("a page has several resolutions")
     per_x, per_y, unit = tags[_X_RESOLUTION][0], tags[_Y_RESOLUTION][0], tags[_UNIT][0]
     if unit not in _MM_PER_UNIT:
         return None

@@ -98,6 +98,21 @@ def test_pages_of_other_kinds_are_refused(tmp_path, content, said):
     assert said in str(caught.value)
 
 
+def test_a_unit_that_is_given_twice_is_refused(tmp_path):
+    content = tiff(VOXELS, INCHES)
+    once, twice = struct.pack("<HHI", 296, SHORT, 1), struct.pack("<HHI", 296, SHORT, 2)
+    assert once in content
+    with pytest.raises(InputError, match="several resolutions"):
+        image(tmp_path, content.replace(once, twice)).read()
+
+
+def test_a_width_in_a_byte_is_refused(tmp_path):
+    content = tiff(VOXELS)
+    short, byte = struct.pack("<HHI", 256, SHORT, 1), struct.pack("<HHI", 256, 1, 1)
+    with pytest.raises(InputError, match="entry 256 of a page holds 1 values of type 1"):
+        image(tmp_path, content.replace(short, byte)).read()
+
+
 def test_pages_that_go_in_circles_end(tmp_path):
     """ITK follows them for ever, in C, deaf to signals: it must not be asked."""
     content = bytearray(tiff(VOXELS))
