@@ -72,7 +72,8 @@ class HMaxima:
         found = np.unique(maxima)
         new = found
         while len(new):
-            touching = self._neighbours(new, _FACES)
+            # Each once: on a plateau, what is met from several sides would multiply at every step.
+            touching = np.unique(self._neighbours(new, _FACES))
             new = self.among(touching[~np.isin(touching, found)])
             found = np.union1d(found, new)
         return found
