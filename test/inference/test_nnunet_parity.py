@@ -27,6 +27,9 @@ from deeppsma.preprocessing.channels import cut
 from deeppsma.preprocessing.nnunet import prepare
 from deeppsma.preprocessing.prepared_case import PreparedCase
 
+#: An environment with nnunetv2 is made first, and its predictor is slow.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", CASES)
 def test_probabilities_and_labels_agree(official, kind):

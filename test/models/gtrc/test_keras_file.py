@@ -63,6 +63,7 @@ def replace(file, name, values):
     file[name] = values
 
 
+@pytest.mark.slow  # an environment with keras is made first
 def test_keras_says_the_same_of_random_networks(tmp_path, ask_keras):
     rng = np.random.default_rng(1)
     paths = [tmp_path / f"{n}.keras" for n in range(3)]
