@@ -6,7 +6,7 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -185,8 +185,3 @@ def resampled_on(device: str, plan: Callable[[str], Task], log: RunLog) -> Task:
     log.note(f"out of memory on {device} while resampling: resampled on the CPU")
     give_back(device)
     return resampled_on("cpu", plan, log)
-
-
-def said_by(inference: Inference, members: Sequence[Member]) -> Mapping[str, Logits]:
-    """Logits of some members."""
-    return {member.name: inference.logits[member.name] for member in members}

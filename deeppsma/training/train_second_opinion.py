@@ -96,13 +96,13 @@ def run_second_opinion(request: SecondOpinionRequest) -> str:
     ConfigurationError
         If the recipe cannot be judged, or LightGBM is not installed.
     """
-    cases = _samples(request)
+    method = _method(request)
+    cases = _samples(request, method)
     if len(cases) < 2 * request.folds:
         raise InputError(request.cohort, f"{len(cases)} patients", f"give {2 * request.folds} or more")
     folds = Folds.draw(list(cases), request.folds)
     fits = {tracer: _fit(of_tracer(cases, tracer), tracer, folds, request) for tracer in Tracer}
     trained_on = request.describe or f"{len(cases)} patients of {request.cohort.name}"
-    method = Method.choose(load_recipe(request.recipe), WeightsStore.default(request.weights))
     facts = {
         "patients": len(cases),
         "recipe": request.recipe,
@@ -121,12 +121,15 @@ def run_second_opinion(request: SecondOpinionRequest) -> str:
     return text
 
 
-def _samples(request: SecondOpinionRequest) -> dict[str, dict[Tracer, FocusSample]]:
-    """Samples by case; each case is run through the networks once, and its foci are kept in OUT."""
+def _method(request: SecondOpinionRequest) -> Method:
     recipe = load_recipe(request.recipe)
     if recipe.second_opinion or recipe.average != "logits" or not recipe.both_spaces:
         raise ConfigurationError(f"recipe {recipe.name}", "cannot be judged", "choose one of logits in both spaces")
-    method = Method.choose(recipe, WeightsStore.default(request.weights))
+    return Method.choose(recipe, WeightsStore.default(request.weights))
+
+
+def _samples(request: SecondOpinionRequest, method: Method) -> dict[str, dict[Tracer, FocusSample]]:
+    """Samples by case; each case is run through the networks once, and its foci are kept in OUT."""
     place = request.out / SAMPLES_FOLDER
     place.mkdir(parents=True, exist_ok=True)
     cases = {}
