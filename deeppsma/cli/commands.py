@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deeppsma._version import __version__
 from deeppsma.cli.dicom import add_dicom, add_dicom_case, dicom_options
+from deeppsma.cli.doctor import add_doctor
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
 from deeppsma.cli.reporting import add_reporting, write_report_of
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_weights(commands)
     add_reporting(commands)
     add_research(commands)
+    add_doctor(commands)
     return parser
 
 
