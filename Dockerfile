@@ -10,16 +10,24 @@ ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cu126
 RUN python3 -m venv /opt/venv
 RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
         ${TORCH_INDEX_URL:+--index-url ${TORCH_INDEX_URL}} "torch==${TORCH_VERSION}"
-COPY requirements.txt /tmp/requirements.txt
+COPY requirements.lock /tmp/requirements.lock
 # reportlab brings a font under the GPL, which no report uses: it goes.
 RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-        --requirement /tmp/requirements.txt "torch==${TORCH_VERSION}" \
+        --require-hashes --no-deps --requirement /tmp/requirements.lock \
     && rm -f /opt/venv/lib/python3*/site-packages/reportlab/fonts/DarkGarden* \
+    && rm -rf /opt/venv/lib/python3*/site-packages/torch/include /opt/venv/lib/python3*/site-packages/torch/share \
     && /opt/venv/bin/pip uninstall --yes pip setuptools 2>/dev/null \
     && find /opt/venv -type d \( -name tests -o -name test \) -path '*site-packages/*/*' \
         \( -path '*/scipy/*' -o -path '*/numpy/*' \) -prune -exec rm -rf {} +
 
 FROM ${BASE_IMAGE}
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="https://deep-psma.grand-challenge.org"
 LABEL org.opencontainers.image.title="deeppsma" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.description="Segments PSMA and FDG PET/CT. Weights trained on synthetic patients. Not for clinical use."

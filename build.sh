@@ -11,4 +11,9 @@ arguments=()
 for name in BASE_IMAGE TORCH_VERSION TORCH_INDEX_URL; do
   [ -n "${!name+set}" ] && arguments+=(--build-arg "$name=${!name}")
 done
+# What the image is made of, for whoever finds it later.
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' deeppsma/_version.py)
+revision=$(git describe --always --dirty --abbrev=40 2>/dev/null || echo unknown)
+created=$(git log -1 --format=%cI 2>/dev/null || echo unknown)
+arguments+=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "CREATED=$created")
 exec docker build --platform=linux/amd64 "${arguments[@]}" --tag "${IMAGE:-deeppsma}" .

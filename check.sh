@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Passes the tests: lint, types, which room imports which, pytest. Arguments go to pytest.
+# Passes the tests: lint, types, which room imports which, the documentation's build, pytest. Arguments go to pytest.
 #
-#   SLOW   if set: also the tests that take minutes each
+#   SLOW       if set: also the tests that take minutes each
+#   COVERAGE   if set: also which lines no test runs (takes longer)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 ./setup.sh dev
@@ -9,6 +10,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 .venv/bin/lint-imports
+./docs.sh
+if [ -n "${COVERAGE:-}" ]; then
+  set -- --cov --cov-report=term:skip-covered "$@"
+fi
 if [ -n "${SLOW:-}" ]; then
   .venv/bin/python -m pytest -m "slow or not slow" "$@"
 else
