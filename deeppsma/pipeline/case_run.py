@@ -154,12 +154,18 @@ class CaseRun:
         space = self.prepared.spaces.get(tracer)
         if space is None or mask is None or not mask.any():
             return Findings(threshold_suv)
-        suv = space.pet[tracer][mask]
-        around = Box.around_mask(mask) or Box.whole(space.geometry.shape_zyx)
+        pet, voxel_volume_ml = space.pet[tracer], space.geometry.voxel_volume_ml
+        if self.prepared.is_tilted(tracer):  # figures are of the voxels that the mask is written on
+            pet, mask = self.case.study(tracer).read_pet().voxels, self.prepared.on_pet(tracer, mask).voxels > 0
+            voxel_volume_ml = self.prepared.grid(tracer).voxel_volume_ml
+            if not mask.any():
+                return Findings(threshold_suv)
+        suv = pet[mask]
+        around = Box.around_mask(mask) or Box.whole(mask.shape)
         _, components = components_of(mask[around.slices])
         return Findings(
             threshold_suv,
-            round(float(mask.sum()) * space.geometry.voxel_volume_ml, 3),
+            round(float(mask.sum()) * voxel_volume_ml, 3),
             components,
             round(float(suv.max()), 3),
             round(float(suv.mean(dtype=np.float64)), 3),

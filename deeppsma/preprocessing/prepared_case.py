@@ -25,6 +25,7 @@ from deeppsma.models.config import NetworkConfig
 from deeppsma.preprocessing.channels import AIR_HU, Channel, Channels, Sight, compact, make_channel
 from deeppsma.preprocessing.orientation import Orientation, upright
 from deeppsma.preprocessing.spaces import Space, build_spaces, pooled_maximum
+from deeppsma.preprocessing.tilt import answers_on, is_tilted, straightened, tilt_deg
 
 
 class Network(Protocol):
@@ -45,7 +46,7 @@ class Network(Protocol):
 
 
 class PreparedCase:
-    """Images of a case, read once, upright, and cropped to its spaces.
+    """Images of a case, read once, upright (a tilted PET straightened), and cropped to its spaces.
 
     Parameters
     ----------
@@ -89,6 +90,9 @@ class PreparedCase:
             else:
                 study = self.case.study(tracer)
                 lines += self._unsaid(tracer, "PET", study.pet.unsaid_position)
+                if self.is_tilted(tracer):
+                    tilt = f"its grid is turned by {tilt_deg(self.grid(tracer)):.0f} degrees"
+                    lines.append(f"{tracer.upper()} PET: {tilt}: the networks see it resampled to a straight one")
                 if study.organs is not None:
                     lines += self._unsaid(tracer, "organ map", study.organs.unsaid_position)
         if len(self.case.studies) == len(Tracer) and self.case.fdg_to_psma is None:
@@ -103,13 +107,18 @@ class PreparedCase:
         """Grid of a PET as its file has it: the one that masks come out on."""
         return self.case.study(tracer).pet.geometry
 
+    def is_tilted(self, tracer: Tracer) -> bool:
+        """Whether a PET is seen on another grid than its own: one that is straight."""
+        return is_tilted(self.grid(tracer))
+
     def pet(self, tracer: Tracer) -> Volume:
-        """Whole PET, upright, SUV float32."""
+        """Whole PET, upright, straightened if it is tilted, SUV float32."""
         return self._pets[tracer] if tracer in self._pets else self._read_pet(tracer)
 
     def _read_pet(self, tracer: Tracer) -> Volume:
         with self.log.watch.stage("read PET"):
-            return upright(self.case.study(tracer).read_pet())
+            pet = self.case.study(tracer).read_pet()
+            return straightened(pet) if self.is_tilted(tracer) else upright(pet)
 
     def organs(self, tracer: Tracer) -> Volume | None:
         """Organ map on its own grid, upright, uint8; None where the case has none."""
@@ -258,6 +267,8 @@ class PreparedCase:
             Of the voxels that come out; 0 outside the crop.
         """
         grid = self.grid(tracer)
+        if self.is_tilted(tracer):
+            return self._on_tilted_pet(tracer, crop, dtype)
         orientation = Orientation.of(grid)
         z, y, x = (grid.shape_zyx[axis] for axis in orientation.axes)
         whole = np.zeros((z, y, x), dtype=dtype)
@@ -265,12 +276,24 @@ class PreparedCase:
             whole[self.spaces[tracer].box.slices] = crop
         return Volume(orientation.turned_back(whole), grid)
 
+    def _on_tilted_pet(self, tracer: Tracer, crop: NDArray | None, dtype: type[np.generic]) -> Volume:
+        grid = self.grid(tracer)
+        if crop is None or tracer not in self.spaces or not crop.any():
+            return Volume(np.zeros(grid.shape_zyx, dtype=dtype), grid)
+        space, study = self.spaces[tracer], self.case.study(tracer)
+        judged = Volume(crop.astype(dtype), space.geometry)
+        return Volume(answers_on(study.read_pet(), study.threshold_suv, judged, space.hot), grid)
+
     def on_crop(self, tracer: Tracer, voxels: NDArray) -> NDArray:
-        """Voxels on the grid of a PET's file, upright and cropped to its space; the inverse of `on_pet`.
+        """Labels on the grid of a PET's file, upright and cropped to its space; the inverse of `on_pet`.
 
         Raises
         ------
         KeyError
             If the tracer has no space.
         """
-        return Orientation.of(self.grid(tracer)).turned(voxels)[self.spaces[tracer].box.slices]
+        space, grid = self.spaces[tracer], self.grid(tracer)
+        if self.is_tilted(tracer):
+            labels = voxels.astype(np.uint8) if voxels.dtype == bool else voxels
+            return resample(Volume(labels, grid), space.geometry, labels=True).astype(voxels.dtype)
+        return Orientation.of(grid).turned(voxels)[space.box.slices]

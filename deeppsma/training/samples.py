@@ -28,7 +28,6 @@ from deeppsma.io.image_files import ImageFile
 from deeppsma.io.layouts import load_case
 from deeppsma.models.channel_kinds import CT, ORGANS
 from deeppsma.models.config import NetworkConfig
-from deeppsma.preprocessing.orientation import upright
 from deeppsma.preprocessing.prepared_case import PreparedCase
 from deeppsma.preprocessing.spaces import Space, pooled_maximum
 
@@ -164,7 +163,7 @@ def make_samples(case: Case, network: NetworkConfig, truth: str = TRUTH) -> dict
         network cannot do without.
     """
     case.require_both()
-    truths = {tracer: upright(_truth(case, tracer, truth)) for tracer in Tracer}
+    truths = {tracer: _truth(case, tracer, truth) for tracer in Tracer}
     prepared = PreparedCase(case)
     prepared.check([("this network", network)])
     samples = {}
@@ -175,7 +174,10 @@ def make_samples(case: Case, network: NetworkConfig, truth: str = TRUTH) -> dict
         inputs = channels.window(Box.whole(channels.geometry.shape_zyx)).astype(np.float16)
         targets, regions = [], []
         for tracer in network.tracers:
-            disease = _on_space(truths[tracer], space, tracer, case)
+            if tracer is fixed:
+                disease = prepared.on_crop(tracer, truths[tracer].voxels > 0)
+            else:
+                disease = _on_other(truths[tracer], space, case)
             hot = pooled_maximum(space.pet[tracer] >= np.float32(case.thresholds[tracer]), channels.block_zyx)
             target, region = _at_threshold(pooled_maximum(disease, channels.block_zyx), hot)
             targets.append(target)
@@ -197,9 +199,7 @@ def _truth(case: Case, tracer: Tracer, name: str) -> Volume:
     return file.read()
 
 
-def _on_space(truth: Volume, space: Space, tracer: Tracer, case: Case) -> NDArray[np.bool_]:
-    if tracer is space.fixed:
-        return np.asarray(truth.voxels[space.box.slices] > 0)
+def _on_other(truth: Volume, space: Space, case: Case) -> NDArray[np.bool_]:
     as_float = Volume((truth.voxels > 0).astype(np.float32), truth.geometry)
     return np.asarray(resample(as_float, space.geometry, case.transform(space.fixed)) >= 0.5)
 
