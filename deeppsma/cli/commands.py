@@ -91,16 +91,34 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_dicom_case(command)
     command.add_argument(
+        "--deadline",
+        type=_duration,
+        metavar="TIME",
+        help="90s, 25m, 1h: when time is up, or the computing process crashes or runs out of memory, the best complete "
+        "answer until then is the result, and says so (threshold outside organs; first members; all). The report of "
+        "--report comes after that",
+    )
+    command.add_argument(
         "--report", action="store_true", help="also write what 'deeppsma report' does: page, PDF, tables"
     )
     command.set_defaults(run=_segment)
 
 
 def _segment(options: argparse.Namespace) -> None:
-    from deeppsma.operation.job import Job, run_job
+    from deeppsma.cli.in_time import run_in_time
+    from deeppsma.operation.job import Job
+    from deeppsma.pipeline.run_report import stored_report
 
     job = request(Job, options, dicom=dicom_options(options))
-    written, report = run_job(job, show_progress=sys.stderr.isatty())
+    show_progress = sys.stderr.isatty()
+    if options.deadline is not None:
+        written = run_in_time(job, options.deadline, show_progress)
+        report = stored_report(options.out)
+    else:
+        from deeppsma.operation.job import run_job
+
+        made, report = run_job(job, show_progress)
+        written = tuple(made)
     for path in written:
         print(path)
     for tracer, found in report.findings.items():
@@ -109,6 +127,15 @@ def _segment(options: argparse.Namespace) -> None:
     if options.report:
         for path in write_report_of(options.out, options.case):
             print(path)
+
+
+def _duration(text: str) -> float | None:
+    from deeppsma.core.clock import duration_s
+
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -25,6 +25,14 @@ EXIT_OUT_OF_MEMORY, EXIT_PIPE = 137, 141
 EXIT_FILES = 6
 
 
+class SaidAlready(Exception):  # noqa: N818 - what ends so is no error of this process
+    """Another process of this program's has failed and said its line; only the status is passed on."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 def guarded(work: Callable[[], None]) -> int:
     """Run ``work``; turn what goes wrong into one last line on stderr and an exit status.
 
@@ -52,6 +60,8 @@ def guarded(work: Callable[[], None]) -> int:
     try:
         require_memory()
         return _piped(work)
+    except SaidAlready as ended:
+        return ended.status
     except DeepPsmaError as error:
         return _fail(f"deeppsma: error: {error}", error.exit_code)
     except KeyboardInterrupt:

@@ -49,5 +49,11 @@ class ConfigurationError(InputError):
     exit_code = 5
 
 
+class DeadlineError(InputError):
+    """Time was up, or the computing process ended, before there was any answer."""
+
+    exit_code = 7
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())

@@ -82,6 +82,12 @@ def uninterrupted() -> Iterator[None]:
                 signal.raise_signal(each)
 
 
+def forget_everything() -> None:
+    """For a process that was just forked: what is to be undone, and what was stated, is its parent's."""
+    _undo.clear()
+    _outcome.clear()
+
+
 def state_outcome(text: str) -> None:
     """What the last line shall say of results if the process is ended from now on: "no result was written", ..."""
     _outcome[:] = [text]

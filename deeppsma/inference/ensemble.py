@@ -71,6 +71,11 @@ class Inference:
     plan: ComputePlan | None = None
     windows: dict[str, int] = field(default_factory=lambda: {"run": 0, "skipped": 0})
 
+    def joined(self, other: Inference) -> Inference:
+        """With what other members said afterwards."""
+        windows = {key: count + other.windows[key] for key, count in self.windows.items()}
+        return Inference({**self.logits, **other.logits}, other.plan or self.plan, windows)
+
 
 def run_members(case: PreparedCase, members: Sequence[Member], settings: InferenceSettings | None = None) -> Inference:
     """Run members on the spaces of a case.

@@ -21,6 +21,7 @@ from deeppsma.io.result_folder import (
 )
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import NOTICE
+from deeppsma.operation.answers import Steps
 from deeppsma.pipeline.recipe import load_recipe
 from deeppsma.pipeline.run_report import RunReport
 from deeppsma.pipeline.segment import Segmentation, segment
@@ -70,8 +71,17 @@ class Job:
             raise ValueError(f"foci are written beside the masks: give a name that ends in .csv, not {self.foci!r}")
 
 
-def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunReport]:
+def run_job(job: Job, show_progress: bool = False, steps: Steps | None = None) -> tuple[list[Path], RunReport]:
     """Segment a case and write the result; returns the files written, and the run report.
+
+    Parameters
+    ----------
+    job
+        What is asked for.
+    show_progress
+        On stderr, while networks run.
+    steps
+        Publishes early answers beside; None: there is but one answer.
 
     Raises
     ------
@@ -89,11 +99,11 @@ def run_job(job: Job, show_progress: bool = False) -> tuple[list[Path], RunRepor
             found = f"recipe {recipe.name} looks at no foci"
             raise ConfigurationError("--foci", found, "leave it out, or choose gtrc or second_opinion")
         progress = _bar if show_progress else None
-        result = segment(case, recipe, store, job.device, progress, watch, bool(job.probabilities))
+        result = segment(case, recipe, store, job.device, progress, watch, bool(job.probabilities), steps)
         picture = _picture(job.case, case, result) if job.picture else None
         for tracer, volume in result.probabilities.items():
             write_beside(volume, staging / probability_name(tracer, job.probabilities))
-        report = result.report
+        report = result.report if steps is None else replace(result.report, deadline=steps.plan)
         if job.foci:
             report = replace(report, foci=result.foci)
             write_table(_rows(result.foci), staging / job.foci)

@@ -103,9 +103,16 @@ class CaseRun:
     @property
     def inference(self) -> Inference:
         """What the networks said; they are run when this is first asked for."""
-        if self._inference is None:
-            self._inference = run_members(self.prepared, self._members, self._settings)
-        return self._inference
+        return self.infer(self._members) if self._inference is None else self._inference
+
+    def infer(self, members: Sequence[Member]) -> Inference:
+        """What the networks said so far, these members included; each is run once."""
+        before = self._inference
+        if before is None:
+            self._inference = run_members(self.prepared, members, self._settings)
+        elif missing := [member for member in members if member.name not in before.logits]:
+            self._inference = before.joined(run_members(self.prepared, missing, self._settings))
+        return self._inference or Inference()
 
     @property
     def logits(self) -> Mapping[str, Logits]:
@@ -132,7 +139,7 @@ class CaseRun:
 
     def report(self, method: Method, found: CropMasks) -> RunReport:
         """Run report of what a method found."""
-        findings = {tracer: self._findings(tracer, found.masks.get(tracer)) for tracer in self.case.tracers}
+        findings = {tracer: self.findings(tracer, found.masks.get(tracer)) for tracer in self.case.tracers}
         refinement = None
         if method.recipe.refinement:
             model = load_classifier(method.recipe.refinement)
@@ -149,7 +156,8 @@ class CaseRun:
             found.foci if method.recipe.second_opinion else None,  # votes are many: on request
         )
 
-    def _findings(self, tracer: Tracer, mask: NDArray[np.bool_] | None) -> Findings:
+    def findings(self, tracer: Tracer, mask: NDArray[np.bool_] | None) -> Findings:
+        """What a mask on the crop of a tracer's space holds; None: nothing was found."""
         threshold_suv = self.case.thresholds[tracer]
         space = self.prepared.spaces.get(tracer)
         if space is None or mask is None or not mask.any():

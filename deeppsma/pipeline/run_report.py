@@ -10,6 +10,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from deeppsma._version import __version__
@@ -112,6 +113,9 @@ class RunReport:
         The model, and the FDG lesions that it took away; None without one.
     foci
         What is known of each focus, by tracer, where a recipe looks at foci.
+    deadline
+        Where there was a time limit: the plan that was made, once; members
+        that there was no time for.
     report_version
         `REPORT_VERSION` of who wrote it.
     """
@@ -131,6 +135,7 @@ class RunReport:
     versions: Mapping[str, str] = field(default_factory=dict)
     refinement: Mapping[str, Any] | None = None
     foci: Mapping[Tracer, tuple[Mapping[str, Any], ...]] | None = None
+    deadline: Mapping[str, Any] | None = None
     report_version: int = REPORT_VERSION
 
     def as_dict(self) -> dict[str, Any]:
@@ -155,6 +160,25 @@ class RunReport:
         if found != REPORT_VERSION:
             raise ValueError(f"a run report of version {found}, not {REPORT_VERSION}")
         return from_plain(cls, content)
+
+
+def stored_report(out: Path) -> RunReport:
+    """Run report of a result folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it makes no sense.
+    """
+    from deeppsma.core.errors import InputError
+    from deeppsma.core.settings import read_json
+
+    path = out / "run_report.json"
+    remedy = "segment the case again"
+    try:
+        return RunReport.from_dict(read_json(path, remedy))
+    except ValueError as error:
+        raise InputError(path, str(error), remedy) from None
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ def segment(
     progress: ProgressBar | None = None,
     watch: Stopwatch | None = None,
     with_probabilities: bool = False,
+    opened: Callable[[CaseRun, Method], Method] | None = None,
 ) -> Segmentation:
     """Segment a case.
 
@@ -98,6 +99,9 @@ def segment(
         Stage timings are added to it.
     with_probabilities
         Also give the probability of disease at every voxel.
+    opened
+        Called once the case is open, before all networks have run; gives the
+        method to go on with. `deeppsma.operation.answers` makes early answers so.
 
     Returns
     -------
@@ -117,6 +121,9 @@ def segment(
         store = _store(weights)
         method = Method.choose(load_recipe(recipe) if isinstance(recipe, str) else recipe, store)
     run = CaseRun(case, [method], device, progress, log)
+    if opened is not None:
+        method = opened(run, method)
+        run.infer(method.members)
     found = run.apply(method)
     masks = run.on_pets(found)
     return Segmentation(
