@@ -20,7 +20,7 @@ RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
     && find /opt/venv -type d \( -name tests -o -name test \) -path '*site-packages/*/*' \
         \( -path '*/scipy/*' -o -path '*/numpy/*' \) -prune -exec rm -rf {} +
 
-FROM ${BASE_IMAGE}
+FROM ${BASE_IMAGE} AS app
 ARG VERSION=unknown
 ARG REVISION=unknown
 ARG CREATED=unknown
@@ -43,4 +43,15 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /opt/app
 USER 1000:1000
+
+# A process that stays (./build.sh with TARGET=invoke): the platform posts to it, case after case.
+FROM app AS invoke
+LABEL org.grand-challenge.api-method="invoke"
+EXPOSE 4743
+ENV DEEPPSMA_HOST=0.0.0.0
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "deeppsma", "serve"]
+
+# A process a case: the default.
+FROM app AS exec
+LABEL org.grand-challenge.api-method="exec"
 ENTRYPOINT ["/opt/venv/bin/python", "/opt/app/inference.py"]

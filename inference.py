@@ -7,7 +7,6 @@ unless told (the platform ends a job after 30 minutes), or "none".
 """
 
 import os
-from pathlib import Path
 
 from deeppsma.cli.exit_status import guarded, leave
 
@@ -17,21 +16,10 @@ def main() -> None:
     # Imported under guard: signals and short memory during these seconds end in one line, too.
     from deeppsma.cli.in_time import run_in_time
     from deeppsma.core.clock import container_age_s, duration_s
-    from deeppsma.core.defaults import DEFAULT_RECIPE
     from deeppsma.core.errors import ConfigurationError
-    from deeppsma.operation.job import Job, run_job
+    from deeppsma.operation.job import job_of_container, run_job
 
-    model = Path(os.environ.get("DEEPPSMA_MODEL") or "/opt/ml/model")
-    holds_model = model.is_dir() and any(model.iterdir())
-    if os.environ.get("DEEPPSMA_MODEL"):
-        holds_model = True  # asked for by name: it must be there
-    job = Job(
-        case=Path(os.environ.get("DEEPPSMA_INPUT") or "/input"),
-        out=Path(os.environ.get("DEEPPSMA_OUTPUT") or "/output"),
-        recipe=os.environ.get("DEEPPSMA_RECIPE") or DEFAULT_RECIPE,
-        device=os.environ.get("DEEPPSMA_DEVICE") or "auto",
-        weights=model if holds_model else None,
-    )
+    job = job_of_container()
     try:
         limit_s = duration_s(os.environ.get("DEEPPSMA_DEADLINE") or "28m")
     except ValueError as error:

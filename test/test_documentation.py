@@ -31,9 +31,7 @@ ELSEWHERE = {
     "weights average": "training/test_average.py",
     "apply-review": "reporting/test_review.py",
     "compare": "reporting/test_compare.py",
-    "cohort": "operation/cohort",
-    "node": "operation/node",
-    "serve": "operation/serve",
+    "serve": "operation/test_serve.py",
 }
 
 
@@ -75,7 +73,7 @@ def test_a_command_that_is_shown_runs(page, line, tmp_path, monkeypatch, tiny_we
     if any(option in arguments for option in ("own", "nnUNet_results", "GTRC-Net-Pretrained", "own.toml")):
         return  # weights of others: test/models/test_repositories.py
     if "deadline" in line:
-        return  # starts a process of its own: test/operation/deadline
+        return  # starts a process of its own: test/operation/test_deadline.py
     case = write_platform_case(tmp_path / "case_9011/input")
     shutil.copytree(tiny_weights, tmp_path / "run")
     monkeypatch.chdir(tmp_path)

@@ -14,6 +14,7 @@ from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
 from deeppsma.cli.reporting import add_reporting, write_report_of
 from deeppsma.cli.research import add_research
+from deeppsma.cli.serve import add_serve
 from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
 
 _EPILOG = """\
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_weights(commands)
     add_reporting(commands)
     add_research(commands)
+    add_serve(commands)
     add_doctor(commands)
     return parser
 

@@ -29,6 +29,9 @@ MANIFEST_NAME, WEIGHTS_NAME = "manifest.json", "weights.safetensors"
 FORMAT = 1
 NOTICE = "Not for clinical use."
 
+#: Networks that stay loaded, by folder, SHA-256 and configuration; None where each run loads its own.
+_kept: dict[tuple[str, str, NetworkConfig | ModelConfig], torch.nn.Module] | None = None
+
 
 @dataclass(frozen=True)
 class Member:
@@ -63,7 +66,7 @@ class Member:
         return f"{data}, going on from {start.get('name', 'unknown weights')} ({start.get('data', 'unknown data')})"
 
     def load(self) -> torch.nn.Module:
-        """Network with these weights, on the CPU, ready to infer.
+        """Network with these weights, ready to infer; a fresh one on the CPU unless `keep_networks` was called.
 
         Raises
         ------
@@ -71,6 +74,14 @@ class Member:
             If the file is missing, damaged, not the one of the manifest, or
             of another architecture.
         """
+        if _kept is None:
+            return self._load()
+        key = (str(self.folder), self.sha256, self.network)
+        if key not in _kept:
+            _kept[key] = self._load()
+        return _kept[key]
+
+    def _load(self) -> torch.nn.Module:
         import torch
 
         state, path = self.read_state()
@@ -104,6 +115,16 @@ class Member:
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise_if_short(error)
             raise WeightsError(path, f"not a safetensors file ({error})", remedy) from None
+
+
+def keep_networks() -> None:
+    """Keep every network that is loaded from now on, for the life of this process: for one that runs many cases.
+
+    Nobody may train or change what `Member.load` gives then.
+    """
+    global _kept  # noqa: PLW0603 - the process's, as its memory is
+    if _kept is None:
+        _kept = {}
 
 
 def _build(config: NetworkConfig | ModelConfig) -> torch.nn.Module:

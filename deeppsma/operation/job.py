@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,6 +109,21 @@ def run_job(job: Job, show_progress: bool = False, steps: Steps | None = None) -
             report = replace(report, foci=result.foci)
             write_table(_rows(result.foci), staging / job.foci)
         return write_result(staging, job.out, result.masks, report.as_dict(), picture), report
+
+
+def job_of_container(environment: Mapping[str, str] = os.environ) -> Job:
+    """The job of the platform's folders, or of those that the environment names; weights in the model's come first."""
+    model = Path(environment.get("DEEPPSMA_MODEL") or "/opt/ml/model")
+    holds_model = model.is_dir() and any(model.iterdir())
+    if environment.get("DEEPPSMA_MODEL"):
+        holds_model = True  # asked for by name: it must be there
+    return Job(
+        case=Path(environment.get("DEEPPSMA_INPUT") or "/input"),
+        out=Path(environment.get("DEEPPSMA_OUTPUT") or "/output"),
+        recipe=environment.get("DEEPPSMA_RECIPE") or DEFAULT_RECIPE,
+        device=environment.get("DEEPPSMA_DEVICE") or "auto",
+        weights=model if holds_model else None,
+    )
 
 
 def _rows(foci: Mapping[Tracer, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -51,9 +52,14 @@ def hang():
         time.sleep(60)
 
 
+def crash():
+    faulthandler.disable()  # the test runner's would print its own trace
+    os.abort()
+
+
 ENDS = {
     "hang": hang,
-    "crash": os.abort,
+    "crash": crash,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "bug": lambda: 1 / 0,
