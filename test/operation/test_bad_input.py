@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,27 +20,47 @@ import pytest
 import SimpleITK as sitk
 from builders.cases import TINY_NETWORK, write_tiny_member
 
+from deeppsma.cli.exit_status import guarded
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.volume import Volume
 from deeppsma.io.grand_challenge import SOCKETS
 from deeppsma.io.image_files import ImageFile, write_image
 
 ROOT = Path(__file__).resolve().parents[2]
+_SPEC = importlib.util.spec_from_file_location("inference", ROOT / "inference.py")
+inference = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(inference)
 PET, ORGANS = "images/psma-pet-ga-68", "images/psma-ct-organ-segmentation"
 THRESHOLD, TRANSFORM = "fdg-pet-suv-threshold.json", "psma-to-fdg-registration.json"
 
 
-def run_container_entry(case: Path, out: Path, model: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The container's entry point, with its three folders elsewhere."""
+@pytest.fixture(autouse=True)
+def keep_signals():
+    """The entry point takes over the process's signals; the test runner wants them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def run_container_entry(
+    case: Path, out: Path, model: Path, fresh: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """The container's entry point, with its three folders elsewhere: in this process, or in a fresh one."""
     folders = {"DEEPPSMA_INPUT": str(case), "DEEPPSMA_OUTPUT": str(out), "DEEPPSMA_MODEL": str(model)}
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", str(ROOT / "inference.py")],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "DEEPPSMA_DEVICE": "cpu"} | folders | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    settings = {"PYTHONPATH": str(ROOT), "DEEPPSMA_DEVICE": "cpu"} | folders | environment
+    command = [sys.executable, "-W", "ignore", str(ROOT / "inference.py")]
+    if fresh:
+        return subprocess.run(
+            command, env=os.environ | settings, capture_output=True, text=True, timeout=300, check=False
+        )
+    # A time limit forks; here, where torch has run before, that would be another program than the real one.
+    said, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(errors):
+        for name, value in ({"DEEPPSMA_DEADLINE": "none"} | settings).items():
+            patch.setenv(name, value)
+        status = guarded(inference.main)
+    return subprocess.CompletedProcess(command, status, said.getvalue(), errors.getvalue())
 
 
 def last_line(result: subprocess.CompletedProcess[str]) -> str:
@@ -203,7 +227,7 @@ def test_bad_case(name, platform_case, tmp_path, tiny_weights):
 
 
 def test_the_same_case_undamaged_passes(platform_case, tmp_path, tiny_weights):
-    result = run_container_entry(platform_case, tmp_path / "out", tiny_weights)
+    result = run_container_entry(platform_case, tmp_path / "out", tiny_weights, fresh=True)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "out/images/fdg-pet-ttb/fdg-pet-ttb.mha").exists()
 
@@ -222,9 +246,11 @@ def test_an_output_that_cannot_be_written(platform_case, tmp_path, tiny_weights)
 
 
 def test_a_failed_run_leaves_no_earlier_result_standing(platform_case, tmp_path, tiny_weights):
-    assert run_container_entry(platform_case, tmp_path / "out", tiny_weights).returncode == 0
+    assert run_container_entry(platform_case, tmp_path / "out", tiny_weights, fresh=True).returncode == 0
     (platform_case / THRESHOLD).write_text("0")
-    assert run_container_entry(platform_case, tmp_path / "out", tiny_weights).returncode == 2
+    refused = run_container_entry(platform_case, tmp_path / "out", tiny_weights, fresh=True)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "suv-threshold" in last_line(refused)
     assert list((tmp_path / "out").rglob("*")) == []
 
 

@@ -57,11 +57,16 @@ def crash():
     os.abort()
 
 
+def terminated():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 ENDS = {
     "hang": hang,
     "crash": crash,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "terminated": terminated,
     "bug": lambda: 1 / 0,
     "out of memory": lambda: os._exit(137),
 }

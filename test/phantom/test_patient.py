@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from builders.patients import COARSE, SMALL_SCANNERS, small_patient
 
-from deeppsma.core.anatomy import LABEL_MAX, LIVER
+from deeppsma.core.anatomy import BLADDER, KIDNEY_LEFT, KIDNEY_RIGHT, LABEL_MAX, LIVER
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.layouts import load_case
@@ -70,11 +70,26 @@ def test_not_all_that_is_hot_is_disease(seed):
 
 
 def test_organs_have_their_labels(patient):
+    looked_at = 0
     for session in patient.sessions.values():
         present = set(np.unique(session.organ_labels).tolist())
         assert max(present) <= LABEL_MAX
-        assert len(present & {1, 2, 3, 5, 21, 51, 52, 64, 91}) >= 7  # a segmenter may miss one or two
+        # A segmenter may miss one or two; what it finds lies where the body is.
+        assert len(present & {1, 2, 3, 5, 21, 51, 52, 64, 91}) >= 7
         assert len(present & set(range(26, 51))) > 15
+        centre_x = {label: _centre_xyz(session, label)[0] for label in (KIDNEY_LEFT, KIDNEY_RIGHT) if label in present}
+        if len(centre_x) == 2:
+            looked_at += 1
+            assert centre_x[KIDNEY_LEFT] > centre_x[KIDNEY_RIGHT] + 50  # x runs to the patient's left
+        if {LIVER, BLADDER} <= present:
+            looked_at += 1
+            assert _centre_xyz(session, LIVER)[2] > _centre_xyz(session, BLADDER)[2] + 100  # z to his head
+    assert looked_at >= 2
+
+
+def _centre_xyz(session, label):
+    index = np.argwhere(session.organ_labels == label)
+    return session.organ_geometry.index_to_world(index).mean(axis=0)
 
 
 def test_the_registration_brings_the_livers_together():

@@ -220,6 +220,13 @@ def test_pitfalls_of_an_implant_need_the_implant(places):
     prosthesis = next(p for p in all_pitfalls() if p.needs)
     assert prosthesis.needs == "prosthesis"
     assert places.matching("prosthesis") == []
+    # Asked for by name, and drawn twenty times: without the implant it never comes.
+    by_key = {ligand.key: ligand for ligand in RADIOLIGANDS}
+    ligands = {Tracer.PSMA: by_key["psma-11"], Tracer.FDG: by_key["fdg"]}
+    drawn = [
+        draw_pitfalls(places, ligands, np.random.default_rng(seed), certain={prosthesis.name}) for seed in range(20)
+    ]
+    assert not any(focus.kind == prosthesis.name for found in drawn for focus in found)
 
 
 def test_the_table_of_pitfalls_names_parts_that_exist(places):
