@@ -5,8 +5,8 @@
 >>> result.save("OUT")  # doctest: +SKIP
 
 `segment` takes the folder of a case, or a `Case` made by `load_case`, `Case.from_files` or `Case.from_images`; it gives
-a `Segmentation`: masks on the PETs' exact grids, and a `RunReport`. `CaseRun` opens a case once and applies any number
-of `Method`s (a `Recipe` with the networks that fill it).
+a `Reading`: masks on the PETs' exact grids, a `RunReport`, and on request the page that people look at. `CaseRun` opens
+a case once and applies any number of `Method`s (a `Recipe` with the networks that fill it).
 
 Not for clinical use.
 """
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from deeppsma.pipeline.recipe import load_recipe as load_recipe
     from deeppsma.pipeline.run_report import RunReport as RunReport
     from deeppsma.pipeline.segment import Segmentation as Segmentation
-    from deeppsma.pipeline.segment import segment as segment
+    from deeppsma.reporting.reading import Reading as Reading
+    from deeppsma.reporting.reading import segment as segment
     from deeppsma.reporting.report_files import Report as Report
     from deeppsma.reporting.report_files import report as report
 
@@ -51,6 +52,7 @@ _EXPORTS = {
     "Geometry": "core.geometry",
     "InputError": "core.errors",
     "Method": "pipeline.method",
+    "Reading": "reporting.reading",
     "Recipe": "pipeline.recipe",
     "Report": "reporting.report_files",
     "RigidTransform": "core.transforms",
@@ -65,7 +67,7 @@ _EXPORTS = {
     "read_challenge_transform": "io.transform_files",
     "read_tfm": "io.transform_files",
     "report": "reporting.report_files",
-    "segment": "pipeline.segment",
+    "segment": "reporting.reading",
 }
 __all__ = ["__version__", *_EXPORTS]  # noqa: PLE0604 - names, every one
 

@@ -121,14 +121,24 @@ def _segment(options: argparse.Namespace) -> None:
 
         made, report = run_job(job, show_progress)
         written = tuple(made)
+    _remember(options)
     for path in written:
         print(path)
     for tracer, found in report.findings.items():
         print(f"{tracer.upper()}: {found.volume_ml:.1f} ml in {found.components} components")
     print(report.notice)
     if options.report:
-        for path in write_report_of(options.out, options.case):
+        for path in write_report_of(options.out, options.case, dicom=job.dicom):
             print(path)
+
+
+def _remember(options: argparse.Namespace) -> None:
+    """Note where the case lies, for a report that is made later; not of DICOM, whose place may hold a name."""
+    from deeppsma.io.result_folder import remember_case
+    from deeppsma.preprocessing.dicom_case import lies_as_dicom
+
+    if not lies_as_dicom(options.case):
+        remember_case(options.out, options.case)
 
 
 def _duration(text: str) -> float | None:

@@ -22,7 +22,13 @@ def add_reporting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "report.json into OUT. Every figure is explained in docs/report.md.",
     )
     command.add_argument("out", type=Path, metavar="OUT", help="result folder of 'deeppsma segment'")
-    command.add_argument("case", type=Path, metavar="CASE", help="the case that it was made from")
+    command.add_argument(
+        "case",
+        type=Path,
+        nargs="?",
+        metavar="CASE",
+        help="the case that it was made from (default: the place in OUT/case.txt; it is not kept for DICOM)",
+    )
     command.add_argument("--no-ct", action="store_true", help="leave the CT, which shows the face, out of the page")
     command.add_argument("--no-pdf", action="store_true", help="no PDF (it needs the package reportlab)")
     add_dicom_case(command)
@@ -71,7 +77,10 @@ def write_report_of(
 
 def _report(options: argparse.Namespace) -> None:
     dicom = dicom_options(options)
-    for path in write_report_of(options.out, options.case, not options.no_ct, not options.no_pdf, dicom):
+    from deeppsma.io.result_folder import remembered_case
+
+    case = options.case or remembered_case(options.out)
+    for path in write_report_of(options.out, case, not options.no_ct, not options.no_pdf, dicom):
         print(path)
 
 

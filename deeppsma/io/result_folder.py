@@ -35,6 +35,8 @@ REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
 #: What `deeppsma.reporting.report_files` writes beside a result; it goes when the result goes.
 READING_NAMES = ("report.html", "report.pdf", "lesions.csv", "report_foci.npz", "report.json")
+#: Holds the path of the case that was segmented; `deeppsma.cli` writes it, for a report that is made later.
+CASE_NAME = "case.txt"
 _NOT_OURS = "move it away, or give another folder"
 _NOTHING_WRITTEN = "no result was written"
 
@@ -95,6 +97,32 @@ def finished_mask(out: Path, tracer: Tracer) -> Path:
     if is_unfinished(out, path):
         raise InputError(path, "was left by a run that did not end", "segment the case again")
     return path
+
+
+def remember_case(out: Path, case: Path) -> None:
+    """Write down where the case of a result lies. Where that fails, `remembered_case` says so."""
+    with suppress(OSError, UnicodeError):
+        (out / CASE_NAME).write_text(f"{case.resolve()}\n", encoding="utf-8")
+
+
+def remembered_case(out: Path) -> Path:
+    """Where the case of a result lies.
+
+    Raises
+    ------
+    InputError
+        If that is not known, or it is no longer there.
+    """
+    path = out / CASE_NAME
+    remedy = f"name it: deeppsma report {out} CASE"
+    try:
+        case = Path(path.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeError):
+        found = "does not say which case this result was made from (it never does for DICOM, nor in the container)"
+        raise InputError(path, found, remedy) from None
+    if not case.is_dir():
+        raise InputError(path, f"names {case}, which is no longer there", remedy)
+    return case
 
 
 @contextmanager
@@ -268,5 +296,5 @@ def _remove_result(out: Path) -> None:
         mask_path(out, tracer).unlink(missing_ok=True)
         remove_empty(mask_path(out, tracer).parent, out)
     probabilities = [probability_name(tracer, suffix) for tracer in Tracer for suffix in PROBABILITY_SUFFIXES]
-    for name in (*probabilities, *READING_NAMES, PICTURE_NAME, REPORT_NAME):
+    for name in (*probabilities, *READING_NAMES, PICTURE_NAME, CASE_NAME, REPORT_NAME):
         (out / name).unlink(missing_ok=True)

@@ -121,11 +121,16 @@ def open_case(folder: Path | str, options: DicomOptions | None = None) -> Case:
         One line: which file, what was found, what to do.
     """
     folder = Path(folder)
-    # Folders of DICOM files are called PSMA and FDG, too: what lies in them tells the data set's.
-    data_set = any((folder / tracer.upper() / "PET.nii.gz").exists() for tracer in Tracer)
-    if folder.is_dir() and not data_set and not PlatformLayout().holds(folder) and holds_dicom(folder):
+    if lies_as_dicom(folder):
         return open_dicom_case(folder, options).case
     return load_case(folder)
+
+
+def lies_as_dicom(folder: Path) -> bool:
+    """Whether a folder is a case of DICOM files, and of no other layout."""
+    # Folders of DICOM files are called PSMA and FDG, too: what lies in them tells the data set's.
+    data_set = any((folder / tracer.upper() / "PET.nii.gz").exists() for tracer in Tracer)
+    return folder.is_dir() and not data_set and not PlatformLayout().holds(folder) and holds_dicom(folder)
 
 
 def _organs(patient: DicomPatient, tracer: Tracer, options: DicomOptions, notes: list[str]) -> ImageSource | None:

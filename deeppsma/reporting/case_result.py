@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,9 +130,35 @@ def load_case_result(out: Path, case: Case, synthetic: bool = False) -> CaseResu
     if not masks:
         raise InputError(out, "no mask there", "give a folder that deeppsma segment wrote")
     try:
-        return case_result(case, masks, report, synthetic)
+        result = case_result(case, masks, report, synthetic)
+        _check_findings(result)
     except ValueError as error:
         raise InputError(out, str(error), "give the case that this result was made from") from None
+    return result
+
+
+def _check_findings(result: CaseResult) -> None:
+    """Hold the uptake below the masks against what the run report says: another patient may have the same grid.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+    """
+    stored = result.run_report.get("findings")
+    for tracer, scan in result.scans.items():
+        said = stored.get(tracer.value) if isinstance(stored, Mapping) else None
+        if not isinstance(said, Mapping):
+            continue
+        found = {"threshold_suv": scan.threshold_suv}
+        if scan.mask.voxels.any():
+            found["suv_max"] = float(scan.pet.voxels[scan.mask.voxels > 0].max())
+        for name, value in found.items():
+            expected = said.get(name)
+            if isinstance(expected, int | float) and not math.isclose(expected, value, rel_tol=1e-3):
+                raise ValueError(
+                    f"{tracer.upper()} {name} is {value:.4g} in this case, {expected:.4g} in the run report"
+                )
 
 
 def case_result(

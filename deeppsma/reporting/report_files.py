@@ -59,7 +59,13 @@ class Report:
         return write_report(self, Path(out), with_pdf)
 
 
-def report(case: Case, masks: Mapping[Tracer, Volume], run_report: Mapping[str, Any] | None = None) -> Report:
+def report(
+    case: Case,
+    masks: Mapping[Tracer, Volume],
+    run_report: Mapping[str, Any] | None = None,
+    synthetic: bool = False,
+    with_ct: bool = True,
+) -> Report:
     """Report of a case with masks in memory.
 
     Parameters
@@ -70,13 +76,17 @@ def report(case: Case, masks: Mapping[Tracer, Volume], run_report: Mapping[str, 
         0/1 on the PETs' grids, by tracer: `Segmentation.masks`.
     run_report
         As JSON values: `RunReport.as_dict()`; without one the methods say what is missing.
+    synthetic
+        Whether the phantom made the patient.
+    with_ct
+        Whether the page holds the CT, which shows the face.
 
     Examples
     --------
     >>> result = deeppsma.segment(case)  # doctest: +SKIP
     >>> deeppsma.report(case, result.masks, result.report.as_dict())  # doctest: +SKIP
     """
-    return Report(report_content(case_result(case, masks, run_report or {})))
+    return Report(report_content(case_result(case, masks, run_report or {}, synthetic)), with_ct)
 
 
 def report_of_folder(out: Path, case: Case, synthetic: bool = False, with_ct: bool = True) -> Report:

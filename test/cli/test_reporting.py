@@ -100,3 +100,41 @@ def test_segment_makes_a_report_when_asked(tmp_path, tiny_weights):
     assert (out / "report.html").is_file()
     report = json.loads((out / "run_report.json").read_text())
     assert report["members"][0]["sha256"] in (out / "report.html").read_text()
+
+
+def test_a_report_made_later_finds_its_case(tmp_path, tiny_weights, capsys):
+    case = write_platform_case(tmp_path / "case" / "input")
+    out = tmp_path / "out"
+    options = ["--recipe", "single", "--weights", str(tiny_weights), "--device", "cpu"]
+    assert main(["segment", str(case), str(out), *options]) == 0
+    assert main(["report", str(out), "--no-pdf"]) == 0
+    assert (out / "report.html").is_file()
+    case.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main(["report", str(out)]) == 2
+    assert "no longer there; name it: deeppsma report" in capsys.readouterr().err
+    (out / "case.txt").unlink()
+    assert main(["report", str(out)]) == 2
+    assert "does not say which case" in capsys.readouterr().err
+
+
+def test_a_result_of_another_patient_on_the_same_grid_is_refused(tmp_path, tiny_weights, capsys):
+    case = write_platform_case(tmp_path / "case" / "input")
+    out = tmp_path / "out"
+    options = ["--recipe", "single", "--weights", str(tiny_weights), "--device", "cpu"]
+    assert main(["segment", str(case), str(out), *options]) == 0
+    (case / "psma-pet-suv-threshold.json").write_text("2.5")
+    capsys.readouterr()
+    assert main(["report", str(out), str(case)]) == 2
+    assert "PSMA threshold_suv is 2.5 in this case, 3 in the run report" in capsys.readouterr().err
+
+
+def test_a_segmentation_shows_itself(tmp_path, tiny_weights):
+    case = write_platform_case(tmp_path / "case" / "input")
+    result = deeppsma.segment(case, "single", tiny_weights, "cpu")
+    page = result.report_html()
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert result.report.members[0].sha256 in page
+    assert 'id="ct-psma"' in page
+    assert 'id="ct-psma"' not in result.report_html(with_ct=False)
+    assert "srcdoc" in result.reading()._repr_html_()
