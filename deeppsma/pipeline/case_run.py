@@ -27,7 +27,10 @@ from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, probabilitie
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.run_report import Findings, Resources, RunReport, describe_run
 from deeppsma.postprocessing.lesion_classifier import load_classifier
+from deeppsma.postprocessing.rethresholded import rethresholded_ml
+from deeppsma.preprocessing.liver_threshold import liver_uptake
 from deeppsma.preprocessing.prepared_case import PreparedCase
+from deeppsma.preprocessing.spaces import Space
 
 
 class CaseRun:
@@ -170,14 +173,24 @@ class CaseRun:
                 return Findings(threshold_suv)
         suv = pet[mask]
         around = Box.around_mask(mask) or Box.whole(mask.shape)
-        _, components = components_of(mask[around.slices])
+        lesions, components = components_of(mask[around.slices])
+        numbers = lesions[mask[around.slices]]
         return Findings(
             threshold_suv,
             round(float(mask.sum()) * voxel_volume_ml, 3),
             components,
             round(float(suv.max()), 3),
             round(float(suv.mean(dtype=np.float64)), 3),
+            rethresholded_ml(suv, numbers, voxel_volume_ml, threshold_suv, self._liver_threshold_suv(tracer, space)),
         )
+
+    def _liver_threshold_suv(self, tracer: Tracer, space: Space) -> float | None:
+        """Mean + 2 SD of the liver's core, where a recipe has read the organ map and the crop holds enough liver."""
+        organs = self.prepared.organs_if_read(tracer)
+        if organs is None:
+            return None
+        liver = liver_uptake(Volume(space.pet[tracer], space.geometry), organs)
+        return None if liver is None else liver.threshold_suv
 
 
 def _unique_members(methods: Sequence[Method]) -> list[Member]:

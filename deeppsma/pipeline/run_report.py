@@ -40,6 +40,9 @@ class Findings:
         Voxels that share a face or an edge count together.
     suv_max, suv_mean
         Over the mask; None where it is empty.
+    rethresholded_ml
+        Volume of the same lesions at other thresholds, by rule; nothing is
+        segmented anew. See `deeppsma.postprocessing.rethresholded`.
     """
 
     threshold_suv: float
@@ -47,6 +50,7 @@ class Findings:
     components: int = 0
     suv_max: float | None = None
     suv_mean: float | None = None
+    rethresholded_ml: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

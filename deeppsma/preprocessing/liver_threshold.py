@@ -8,11 +8,13 @@ vessels) are left out. For PSMA the challenge's fixed 3 holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from deeppsma.core.anatomy import LIVER
 from deeppsma.core.box import Box
+from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample_labels
 from deeppsma.core.volume import Volume
 
@@ -83,12 +85,12 @@ def liver_uptake(pet: Volume, organs: Volume) -> LiverUptake | None:
     """
     from scipy import ndimage
 
-    liver = resample_labels(organs, pet.geometry) == LIVER
-    box = Box.around_mask(liver)
+    box = _around_liver(pet.geometry, organs)
     if box is None:
         return None
-    box = box.grown((1, 1, 1)).clipped(liver.shape)
-    depth_mm = ndimage.distance_transform_edt(liver[box.slices], sampling=pet.geometry.spacing_zyx)
+    liver = resample_labels(organs, pet.geometry.cropped(box)) == LIVER
+    # Where the image cuts the liver, its core keeps away from the cut, too.
+    depth_mm = ndimage.distance_transform_edt(np.pad(liver, 1), sampling=pet.geometry.spacing_zyx)[1:-1, 1:-1, 1:-1]
     values = pet.voxels[box.slices][depth_mm >= DEPTH_MM].astype(np.float64)
     voxel_ml = pet.geometry.voxel_volume_ml
     if values.size * voxel_ml < CORE_MIN_ML:
@@ -99,3 +101,14 @@ def liver_uptake(pet: Volume, organs: Volume) -> LiverUptake | None:
     return LiverUptake(
         float(kept.mean()), float(kept.std()), kept.size * voxel_ml, (values.size - kept.size) * voxel_ml
     )
+
+
+def _around_liver(grid: Geometry, organs: Volume) -> Box | None:
+    """Part of a grid that can show a map's liver; None without one."""
+    there = Box.around_mask(organs.voxels == LIVER)
+    if there is None:
+        return None
+    corners = np.array(list(product(*zip(there.start_zyx, np.array(there.stop_zyx) - 1, strict=True))), np.float64)
+    box = Box.around_points(grid.world_to_index(organs.geometry.index_to_world(corners)))
+    box = None if box is None else box.grown((1, 1, 1)).clipped(grid.shape_zyx)
+    return None if box is None or 0 in box.shape_zyx else box

@@ -129,6 +129,10 @@ class PreparedCase:
                 self._organs[tracer] = None if volume is None else upright(volume)
         return self._organs[tracer]
 
+    def organs_if_read(self, tracer: Tracer) -> Volume | None:
+        """The organ map, if something has asked for it before: for what is worth knowing, but not worth reading."""
+        return self._organs.get(tracer)
+
     def ct(self, tracer: Tracer) -> Volume | None:
         """CT on its own grid, upright, HU; None where the case has none."""
         if tracer not in self._cts:

@@ -9,12 +9,12 @@ import numpy as np
 
 from deeppsma.core.anatomy import LIVER
 from deeppsma.core.tracer import Tracer
+from deeppsma.postprocessing.rethresholded import rethresholded_ml
 from deeppsma.reporting.anatomy_sites import REGIONS
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.lesion_table import FocusMap, Lesion, LesionTable
 
 #: Fixed thresholds at which the found disease is measured again, SUV; and the share of each lesion's SUVmax.
-FIXED_SUV, SHARE_OF_MAX = (2.5, 3.0, 4.0), 0.41
 _LIVER_EROSION_MM, _LIVER_POINTS = 10.0, 50
 
 
@@ -59,8 +59,8 @@ class Totals:
     components
         Connected components of the mask.
     rethresholded_ml
-        Volume of the found disease's voxels that reach other thresholds: "SUV >= 4", "41 % of SUVmax". Thresholds
-        below the run's own can only be answered by another run.
+        Volume of the found disease's voxels that reach other thresholds, by rule; see
+        `deeppsma.postprocessing.rethresholded`.
     liver_suv
         Mean and standard deviation in the liver, or None.
     """
@@ -83,8 +83,9 @@ def totals(result: CaseResult, table: LesionTable) -> dict[Tracer, Totals]:
             if mine:
                 regions[region] = _amount(mine)
         scan = result.scans[tracer]
-        rethresholded = _rethresholded(scan, table.maps[tracer])
-        out[tracer] = Totals(_amount(lesions), regions, table.components[tracer], rethresholded, liver_suv(scan))
+        liver = liver_suv(scan)
+        rethresholded = _rethresholded(scan, table.maps[tracer], liver)
+        out[tracer] = Totals(_amount(lesions), regions, table.components[tracer], rethresholded, liver)
     return out
 
 
@@ -98,19 +99,12 @@ def _amount(lesions: Sequence[Lesion]) -> Amount:
     )
 
 
-def _rethresholded(scan: TracerResult, foci: FocusMap) -> dict[str, float]:
+def _rethresholded(scan: TracerResult, foci: FocusMap, liver: tuple[float, float] | None) -> dict[str, float]:
     inside = foci.labels > 0
-    values, numbers = scan.pet.voxels[foci.box.slices][inside], foci.labels[inside]
+    threshold = None if liver is None else liver[0] + 2 * liver[1]
     voxel_ml = foci.geometry.voxel_volume_ml
-    out = {
-        f"SUV \N{GREATER-THAN OR EQUAL TO} {suv:g}": float((values >= suv).sum()) * voxel_ml
-        for suv in FIXED_SUV
-        if suv >= scan.threshold_suv * (1 - 1e-6)
-    }
-    hottest = np.zeros(foci.count + 1)
-    np.maximum.at(hottest, numbers, values)
-    share = float((values >= SHARE_OF_MAX * hottest[numbers]).sum()) * voxel_ml
-    return out | {f"{SHARE_OF_MAX:.0%} of each focus' SUVmax".replace("%", " %"): share}
+    values, numbers = scan.pet.voxels[foci.box.slices][inside], foci.labels[inside]
+    return rethresholded_ml(values, numbers, voxel_ml, scan.threshold_suv, threshold)
 
 
 def liver_suv(scan: TracerResult) -> tuple[float, float] | None:

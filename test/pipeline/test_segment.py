@@ -161,3 +161,17 @@ def test_a_grown_recipe_without_spared_organs(platform_case, store):
     free, kept = (segment(case, r, store, "cpu").masks for r in (recipe, spared))
     assert all((free[t].voxels >= kept[t].voxels).all() for t in Tracer)
     assert any(free[t].voxels.sum() > kept[t].voxels.sum() for t in Tracer)
+
+
+def test_volumes_at_other_thresholds_are_in_the_run_report(platform_case, store):
+    found = segment(platform_case, "bothways", store, "cpu").report.findings
+    for tracer in Tracer:
+        at = found[tracer].rethresholded_ml
+        assert at, "the case has disease"
+        assert all(0 <= ml <= found[tracer].volume_ml + 0.001 for ml in at.values())
+    # A rule at the case's own threshold gives the whole mask; lower rules take another run.
+    assert found[Tracer.PSMA].threshold_suv == 3.0
+    assert found[Tracer.PSMA].rethresholded_ml["SUV \N{GREATER-THAN OR EQUAL TO} 3"] == pytest.approx(
+        found[Tracer.PSMA].volume_ml, abs=0.002
+    )
+    assert "SUV \N{GREATER-THAN OR EQUAL TO} 2.5" not in found[Tracer.PSMA].rethresholded_ml
