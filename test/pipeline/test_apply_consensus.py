@@ -3,10 +3,12 @@
 import csv
 import json
 import shutil
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from builders.cases import THRESHOLDS
 from builders.published_foci import divide_published
 
@@ -217,6 +219,44 @@ def test_a_recipe_decides_on_mirroring(clone):
     assert all(member.network.mirrored for member in Method.choose(load_recipe("gtrc"), store).members)
     assert not any(member.network.mirrored for member in store.choose(("gtrc-psma", "gtrc-fdg"), "probabilities"))
     assert (clone / f"data/nnUNet_data/results/Dataset881_PSMA_PET/{TRAINER}").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option", "mirrored", "said"),
+    [
+        ("gtrc", "--no-mirror", False, "gtrc-psma, gtrc-fdg run without mirrored images; recipe gtrc"),
+        ("gtrc", "--mirror", True, ""),
+        ("plain.toml", "--mirror", True, "gtrc-psma, gtrc-fdg run on mirrored images, too; recipe plain.toml"),
+        ("plain.toml", "--no-mirror", False, ""),
+    ],
+)
+def test_whoever_runs_it_decides_on_mirroring(clone, platform_case, tmp_path, recipe, option, mirrored, said):
+    (tmp_path / "plain.toml").write_text(
+        'members = ["gtrc-psma", "gtrc-fdg"]\nfusion = "single"\naverage = "probabilities"\n'
+    )
+    recipe = str(tmp_path / recipe) if recipe.endswith(".toml") else recipe
+    arguments = ["segment", str(platform_case), str(tmp_path / "out"), "--weights", str(clone), "--recipe", recipe]
+    with patch("deeppsma.models.nnunet.network.PlannedNetwork._mean", autospec=True) as mean:
+        mean.side_effect = lambda network, fold, x: fold(x) + 0 * len(network._mirrors)
+        assert main([*arguments, "--device", "cpu", option]) == 0
+    assert {len(call.args[0]._mirrors) for call in mean.call_args_list} == {7 if mirrored else 0}
+    report = json.loads((tmp_path / "out/run_report.json").read_text())
+    assert report["recipe"]["mirrored"] is mirrored
+    assert [line for line in report["fallbacks"] if "mirrored" in line] == ([] if not said else report["fallbacks"])
+    assert all(said in line for line in report["fallbacks"])
+
+
+def test_mirroring_that_training_did_not_know_is_said(clone, tmp_path):
+    bare = shutil.copytree(clone, tmp_path / "bare")
+    for path in bare.glob("data/nnUNet_data/results/Dataset881*/*/fold_*/checkpoint_final.pth"):
+        torch.save(torch.load(path, weights_only=True) | {"inference_allowed_mirroring_axes": None}, path)
+    method = Method.choose(load_recipe("gtrc"), WeightsStore.default(bare), mirrored=True)
+    assert method.notes == ("not mirrored, because they were trained without: gtrc-psma",)
+
+
+def test_a_clone_without_a_recipe_is_told_which(clone, platform_case):
+    with pytest.raises(WeightsError, match="choose the recipe 'gtrc'"):
+        segment(load_case(platform_case), weights=clone)
 
 
 def test_the_method_knows_its_consensus(clone):
