@@ -127,7 +127,8 @@ def segment(
     run = CaseRun(case, [method], device, progress, log)
     if opened is not None:
         method = opened(run, method)
-        run.infer(method.members)
+    # Probabilities are asked of every member; masks only of those that can change them.
+    run.infer(method.members, None if with_probabilities else method)
     found = run.apply(method)
     masks = run.on_pets(found)
     return Segmentation(
