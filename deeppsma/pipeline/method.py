@@ -94,6 +94,7 @@ class Method:
         voters = {}
         if recipe.consensus is not None and recipe.consensus.method == "vote":
             voters = {t: store.consensus(t) for t in Tracer if any(t in m.network.tracers for m in members)}
+            notes += _of_other_folds(members, voters)
         return cls(recipe, tuple(members), notes=tuple(notes), consensus=voters)
 
     @property
@@ -119,6 +120,19 @@ class Method:
         if self.consensus:
             what["consensus_sha256"] = {tracer.value: each.sha256 for tracer, each in self.consensus.items()}
         return {"recipe": what, "sha256": [member.sha256 for member in self.members], "networks": networks}
+
+
+def _of_other_folds(members: Sequence[Member], consensus: Mapping[Tracer, Consensus]) -> list[str]:
+    """GTRC-Net's networks that are of other folds than the consensus networks, a line each."""
+    notes = []
+    for member in members:
+        network = member.network
+        if isinstance(network, ModelConfig) and member.name.startswith("gtrc-"):
+            voting = tuple(consensus[network.tracer].networks)
+            if set(voting) != set(network.folds):
+                folds = f"{member.name} has folds {' '.join(network.folds)}, its consensus networks {' '.join(voting)}"
+                notes.append(f"{folds}: not as published")
+    return notes
 
 
 def _about_mirroring(recipe: Recipe, members: Sequence[Member], mirrored: bool) -> list[str]:

@@ -18,6 +18,7 @@ from deeppsma.core.errors import ConfigurationError, WeightsError
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.layouts import load_case
 from deeppsma.models.gtrc.keras_file import read_keras_file
+from deeppsma.models.import_repository import import_repository
 from deeppsma.models.store import WeightsStore
 from deeppsma.operation.job import Job
 from deeppsma.pipeline.apply_consensus import apply_consensus
@@ -167,6 +168,25 @@ def test_without_consensus_networks_gtrc_is_refused_and_gtrc_quick_runs(clone, p
     with pytest.raises(WeightsError, match=r"no consensus networks for PSMA there; .*gtrc_quick"):
         segment(load_case(platform_case), "gtrc", bare, "cpu")
     assert segment(load_case(platform_case), "gtrc_quick", bare, "cpu").masks[Tracer.PSMA].voxels.any()
+
+
+def test_networks_of_fewer_folds_than_voters_are_said(clone, platform_case, tmp_path):
+    import_repository(clone, tmp_path / "own", folds=("0", "2"))
+    report = segment(load_case(platform_case), "gtrc", tmp_path / "own", "cpu", mirrored=False).report
+    folds = "has folds 0 2, its consensus networks 0 1 2: not as published"
+    assert {f"gtrc-psma {folds}", f"gtrc-fdg {folds}"} < set(report.fallbacks)
+
+
+def test_weights_that_are_no_numbers_end_in_one_line(clone, platform_case, tmp_path, capsys):
+    bare = shutil.copytree(clone, tmp_path / "bare")
+    for path in bare.glob("data/nnUNet_data/results/Dataset881*/*/fold_1/checkpoint_final.pth"):
+        content = torch.load(path, weights_only=True)
+        next(iter(content["network_weights"].values())).view(-1)[0] = float("nan")
+        torch.save(content, path)
+    arguments = ["segment", str(platform_case), str(tmp_path / "out"), "--weights", str(bare), "--recipe", "gtrc"]
+    assert main([*arguments, "--device", "cpu", "--no-mirror"]) == WeightsError.exit_code
+    assert "finite weights in encoder.stages" in capsys.readouterr().err.splitlines()[-1]
+    assert not list((tmp_path / "out").rglob("*.mha"))
 
 
 def test_a_vote_without_voters_is_refused(platform_case, clone):
