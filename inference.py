@@ -1,8 +1,9 @@
 """Entry point of the container: /input to /output, as Grand Challenge runs it.
 
 DEEPPSMA_INPUT, DEEPPSMA_OUTPUT and DEEPPSMA_MODEL replace the platform's
-folders; DEEPPSMA_RECIPE and DEEPPSMA_DEVICE the defaults. DEEPPSMA_DEADLINE
-is when the result must be there, counted from the container's start: "28m"
+folders; DEEPPSMA_RECIPE and DEEPPSMA_DEVICE the defaults. DEEPPSMA_MIRROR, 1
+or 0, runs models of nnU-Net with or without mirrored images, whatever the
+recipe says. DEEPPSMA_DEADLINE is when the result must be there, counted from the container's start: "28m"
 unless told (the platform ends a job after 30 minutes), or "none".
 """
 

@@ -72,6 +72,14 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--recipe", default=DEFAULT_RECIPE, help=f"see 'deeppsma recipes' (default {DEFAULT_RECIPE})")
     add_device(command)
     add_weights(command)
+    command.add_argument(
+        "--mirror",
+        dest="mirrored",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="run models of nnU-Net on mirrored images, too (up to 8 times the work), or not, whatever the recipe and "
+        "they themselves say; noted in the run report",
+    )
     command.add_argument("--picture", action="store_true", help="also write overview.png: projections with the masks")
     command.add_argument(
         "--probabilities",

@@ -6,9 +6,12 @@ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deeppsma.core.run_log import RunLog
 from deeppsma.core.tracer import Tracer
@@ -26,6 +29,11 @@ from deeppsma.preprocessing.prepared_case import PreparedCase
 if TYPE_CHECKING:
     import torch
 
+#: Of `Inference.windows`.
+NO_WINDOWS = {"run": 0, "skipped": 0, "settled": 0}
+#: Voxels of a space, [n] in the order of ``needed``, where the next member's answer can still matter; None for all.
+#: Called with the space's tracer, and what members have said.
+Unsettled = Callable[[Tracer, Mapping[str, Logits]], NDArray[np.bool_] | None]
 #: Wraps the count of windows in something that shows progress; called once a member and space, with the total.
 ProgressBar = Callable[[int], Callable[[], None]]
 
@@ -64,12 +72,13 @@ class Inference:
     plan
         Where they ran; None if they did not have to.
     windows
-        How many were run and skipped.
+        How many were run; skipped, because they hold no voxel whose answer is
+        needed; settled, because other members' answers left nothing to decide.
     """
 
     logits: dict[str, Logits] = field(default_factory=dict)
     plan: ComputePlan | None = None
-    windows: dict[str, int] = field(default_factory=lambda: {"run": 0, "skipped": 0})
+    windows: dict[str, int] = field(default_factory=lambda: dict(NO_WINDOWS))
 
     def joined(self, other: Inference) -> Inference:
         """With what other members said afterwards."""
@@ -77,8 +86,13 @@ class Inference:
         return Inference({**self.logits, **other.logits}, other.plan or self.plan, windows)
 
 
-def run_members(case: PreparedCase, members: Sequence[Member], settings: InferenceSettings | None = None) -> Inference:
-    """Run members on the spaces of a case.
+def run_members(
+    case: PreparedCase,
+    members: Sequence[Member],
+    settings: InferenceSettings | None = None,
+    unsettled: Unsettled | None = None,
+) -> Inference:
+    """Run members on the spaces of a case, one after the other.
 
     Parameters
     ----------
@@ -88,6 +102,9 @@ def run_members(case: PreparedCase, members: Sequence[Member], settings: Inferen
         Names are unique.
     settings
         How they are run.
+    unsettled
+        Where members need not answer any more; their logits are 0 there. With
+        answers in a tracer's own space alone.
 
     Raises
     ------
@@ -112,10 +129,16 @@ def run_members(case: PreparedCase, members: Sequence[Member], settings: Inferen
                 continue
             with case.log.watch.stage("channels"):
                 task = planner.task(member.network, wanted)
+            left = None if unsettled is None else unsettled(fixed, found.logits)
+            if left is not None and not left.any():
+                found.windows["settled"] += task.windows_needed
+                found.windows["skipped"] += len(task.windows) - task.windows_needed
+                found.logits[member.name] = found.logits[member.name].joined(fixed, _answers(task, fixed, left, {}))
+                continue
             if member.name not in networks:
                 with case.log.watch.stage("read weights"):
                     networks[member.name] = member.load()
-            _run(member.name, networks[member.name], task, fixed, found, case.log, settings.progress)
+            _run(member.name, networks[member.name], task, fixed, found, case.log, settings.progress, left)
             if member.network.exclusive:
                 del networks[member.name]  # its one space is done
             del task
@@ -141,8 +164,11 @@ def _run(
     found: Inference,
     log: RunLog,
     progress: ProgressBar | None,
+    left: NDArray[np.bool_] | None = None,
 ) -> None:
     """Run one task and keep what it gives; the plan that succeeded is the next task's."""
+    whole = task
+    task = task if left is None else task.only(fixed, left)
     advance = progress(task.windows_needed) if progress is not None else None
     if found.plan is None:
         raise ValueError("no plan to run with")
@@ -151,7 +177,19 @@ def _run(
     found.plan = outcome.plan
     found.windows["run"] += outcome.windows_run
     found.windows["skipped"] += outcome.windows_skipped
-    found.logits[name] = found.logits[name].joined(fixed, outcome.logits)
+    found.windows["settled"] += outcome.windows_settled
+    logits = outcome.logits if left is None else _answers(whole, fixed, left, outcome.logits)
+    found.logits[name] = found.logits[name].joined(fixed, logits)
+
+
+def _answers(
+    task: Task, fixed: Tracer, left: NDArray[np.bool_], answers: Mapping[Tracer, NDArray[np.float32]]
+) -> dict[Tracer, NDArray[np.float32]]:
+    """Answers at all needed voxels of those at some; 0 at the others, where any answer gives the same mask."""
+    logits = np.zeros((len(task.rows[fixed]) // task.folds, len(left)), np.float32)
+    if fixed in answers:
+        logits[:, left] = answers[fixed]
+    return {fixed: logits}
 
 
 class _Planner:

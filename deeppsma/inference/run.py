@@ -43,14 +43,16 @@ class Outcome:
         By tracer; see `deeppsma.inference.task.Task.run`.
     plan
         The plan that succeeded; the next task starts from it.
-    windows_run, windows_skipped
-        Of the attempt that succeeded.
+    windows_run, windows_skipped, windows_settled
+        Of the attempt that succeeded: run; left out because they hold no needed
+        voxel; left out because other members had settled what they would say.
     """
 
     logits: Mapping[Tracer, NDArray[np.float32]]
     plan: ComputePlan
     windows_run: int
     windows_skipped: int
+    windows_settled: int = 0
 
 
 def run_task(
@@ -103,8 +105,8 @@ def run_task(
                 raise WeightsError("network", reason, "check the weights and the PET's values") from None
             following, words = replace(plan, precision="float32"), "float32"
         else:
-            ran = attempt.windows_needed
-            return Outcome(logits, plan, ran, len(attempt.windows) - ran)
+            ran, settled = attempt.windows_needed, attempt.windows_spared
+            return Outcome(logits, plan, ran, len(attempt.windows) - ran - settled, settled)
         give_back(plan.device)
         if on_fallback is not None:
             on_fallback(f"{reason}: went on with {words}")

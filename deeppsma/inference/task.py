@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,8 @@ class Task:
     folds
         How many networks in one: their rows follow each other, and are
         averaged.
+    before
+        `needed` before `only` made it less; None where it did not.
     """
 
     space: Space
@@ -62,6 +64,27 @@ class Task:
     small_windows: list[Box]
     profile: NDArray[np.floating] | None = None
     folds: int = 1
+    before: NDArray[np.bool_] | None = None
+
+    def only(self, tracer: Tracer, wanted: NDArray[np.bool_]) -> Task:
+        """The same for fewer voxels; answers there stay what they are.
+
+        Parameters
+        ----------
+        tracer
+            The one that answers are wanted for.
+        wanted
+            [n], which of the voxels of ``space.needed[tracer]``.
+        """
+        if set(self.rows) != {tracer}:
+            raise ValueError(f"answers for {sorted(self.rows)} are wanted, not for {tracer} alone")
+        native = np.zeros(self.space.geometry.shape_zyx, dtype=bool)
+        native[self.space.needed[tracer]] = wanted
+        space = replace(self.space, needed={**self.space.needed, tracer: native})
+        points = self.index[tracer]
+        index = {tracer: None if points is None else points[wanted]}
+        needed = needed_voxels(space, index, self.grid_shape)
+        return replace(self, space=space, index=index, needed=needed, before=self.needed)
 
     def run(
         self, run_window: RunWindow, on_window: Callable[[], None] | None = None, skip: bool = True
@@ -94,13 +117,17 @@ class Task:
             return out
 
         values = blend(self.windows, self.needed, outputs, run, skip, self.profile)
-        found = {
-            tracer: np.stack([self._at_native(values[row], tracer) for row in rows])
-            for tracer, rows in self.rows.items()
-        }
-        if self.folds > 1:
-            found = {t: each.reshape(self.folds, -1, each.shape[1]).mean(axis=0) for t, each in found.items()}
+        found = {}
+        for tracer, rows in self.rows.items():
+            mean = _mean_of_folds(values[list(rows)], self.folds, self.profile)
+            found[tracer] = np.stack([self._at_native(each, tracer) for each in mean])
         return found
+
+    @property
+    def grid_shape(self) -> IndexZyx:
+        """Of the working grid."""
+        z, y, x = self.needed.shape
+        return z, y, x
 
     def holds_needed(self, window: Box) -> bool:
         """Whether a window is run, or skipped."""
@@ -111,6 +138,11 @@ class Task:
         """How many windows are run."""
         return sum(self.holds_needed(window) for window in self.windows)
 
+    @property
+    def windows_spared(self) -> int:
+        """How many windows are not run because of `only`."""
+        return 0 if self.before is None else replace(self, needed=self.before).windows_needed - self.windows_needed
+
     def _at_native(self, values: NDArray[np.float32], tracer: Tracer) -> NDArray[np.float32]:
         index = self.index[tracer]
         if index is None:
@@ -120,6 +152,21 @@ class Task:
         dense = np.zeros(self.needed.shape, dtype=np.float32)
         dense[self.needed] = values
         return np.asarray(map_coordinates(dense, index.T, order=1, mode="nearest"), dtype=np.float32)
+
+
+def _mean_of_folds(
+    values: NDArray[np.float32], folds: int, profile: NDArray[np.floating] | None
+) -> NDArray[np.float32]:
+    """Mean [class, n] of answers [fold * class, n], in the precision that windows were summed in.
+
+    nnU-Net adds its folds one by one in half precision, which moves a logit by up to a few thousandths: where two
+    classes are nearly equal that decides.
+    """
+    each = values.reshape(folds, -1, values.shape[1]).astype(values.dtype if profile is None else profile.dtype)
+    total = each[0].copy()
+    for fold in each[1:]:
+        total += fold
+    return (total / total.dtype.type(folds)).astype(np.float32)
 
 
 def plan_task(

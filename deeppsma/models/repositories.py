@@ -15,6 +15,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.models.gtrc.consensus import CONSENSUS_MANIFEST, Consensus, read_frozen_consensus
 from deeppsma.models.gtrc.keras_file import read_keras_file
 from deeppsma.models.nnunet.adopt import find_models, tracer_of
+from deeppsma.models.nnunet.folder import missing_fold
 
 _GTRC_RESULTS = Path("data/nnUNet_data/results")
 #: In a folder's name: LesionTracer, trained for autoPET III on both tracers.
@@ -80,6 +81,8 @@ def read_published_consensus(folder: Path, tracer: Tracer) -> Consensus:
         if not (place / _KERAS_NAME).is_file():
             raise WeightsError(place, f"no {_KERAS_NAME} there", "clone the repository again, or choose gtrc_quick")
         networks[place.name.removeprefix("fold_")] = read_keras_file(place / _KERAS_NAME)
+    if gap := missing_fold(list(networks)):
+        raise WeightsError(folder, f"no fold_{gap} there, but folds {' '.join(networks)}", "clone the repository again")
     if not networks:
         raise WeightsError(folder, f"no fold_*/{_KERAS_NAME} there", "clone the repository again")
     return Consensus(tracer, networks, f"GTRC-Net's {tracer.upper()} foci, by its authors")

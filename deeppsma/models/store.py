@@ -76,7 +76,7 @@ class WeightsStore:
         first = self.folders[0]
         if len(self.folders) > 1 and not set(_names_in(first)) & set(wanted):
             found = f"holds {', '.join(_names_in(first))}, and the recipe asks for {', '.join(wanted)}"
-            remedy = "rename the member, or choose the recipe 'ensemble', or 'nnunet' for models of nnU-Net"
+            remedy = _fitting_recipe(_names_in(first))
             raise WeightsError(first, found, remedy)
         return members
 
@@ -129,6 +129,12 @@ class WeightsStore:
                 return _member_in(folder, name)
         there = ", ".join(self.names()) or "none"
         raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
+
+
+def _fitting_recipe(names: Sequence[str]) -> str:
+    if recipe := next((r for r in ("gtrc", "lesiontracer") if any(name.startswith(f"{r}-") for name in names)), ""):
+        return f"choose the recipe {recipe!r}"
+    return "rename the member, or choose the recipe 'ensemble', or 'nnunet' for models of nnU-Net"
 
 
 def _own_in(folder: Path) -> dict[str, Path]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.evaluation.baseline import trivial_answer
+from deeppsma.inference.ensemble import NO_WINDOWS
 from deeppsma.io.result_folder import output_folder, write_result
 from deeppsma.models.weights import NOTICE, Member
 from deeppsma.pipeline.apply_recipe import CropMasks
@@ -86,7 +87,7 @@ class Steps:
             run.case,
             {"name": "threshold", "summary": line},
             (),
-            Resources(None, {"run": 0, "skipped": 0}, run.log.watch.rounded()),
+            Resources(None, NO_WINDOWS, run.log.watch.rounded()),
             [*run.log.fallbacks, line],
             {tracer: run.findings(tracer, found.masks.get(tracer)) for tracer in run.case.tracers},
         )

@@ -53,6 +53,9 @@ class Job:
         empty; they come into the run report, too.
     dicom
         What the user says of a folder of DICOM files, or None.
+    mirrored
+        Whether models of nnU-Net are averaged over mirrored images, too; None
+        for what the recipe, or else each model, says.
     """
 
     case: Path
@@ -64,6 +67,7 @@ class Job:
     probabilities: str = ""
     foci: str = ""
     dicom: DicomOptions | None = None
+    mirrored: bool | None = None
 
     def __post_init__(self) -> None:
         if self.probabilities not in ("", *PROBABILITY_SUFFIXES):
@@ -100,7 +104,8 @@ def run_job(job: Job, show_progress: bool = False, steps: Steps | None = None) -
             found = f"recipe {recipe.name} looks at no foci"
             raise ConfigurationError("--foci", found, "leave it out, or choose gtrc or second_opinion")
         progress = _bar if show_progress else None
-        result = segment(case, recipe, store, job.device, progress, watch, bool(job.probabilities), steps)
+        with_probabilities = bool(job.probabilities)
+        result = segment(case, recipe, store, job.device, progress, watch, with_probabilities, steps, job.mirrored)
         picture = _picture(job.case, case, result) if job.picture else None
         for tracer, volume in result.probabilities.items():
             write_beside(volume, staging / probability_name(tracer, job.probabilities))
@@ -112,7 +117,13 @@ def run_job(job: Job, show_progress: bool = False, steps: Steps | None = None) -
 
 
 def job_of_container(environment: Mapping[str, str] = os.environ) -> Job:
-    """The job of the platform's folders, or of those that the environment names; weights in the model's come first."""
+    """The job of the platform's folders, or of those that the environment names; weights in the model's come first.
+
+    Raises
+    ------
+    ConfigurationError
+        If a variable makes no sense.
+    """
     model = Path(environment.get("DEEPPSMA_MODEL") or "/opt/ml/model")
     holds_model = model.is_dir() and any(model.iterdir())
     if environment.get("DEEPPSMA_MODEL"):
@@ -123,7 +134,17 @@ def job_of_container(environment: Mapping[str, str] = os.environ) -> Job:
         recipe=environment.get("DEEPPSMA_RECIPE") or DEFAULT_RECIPE,
         device=environment.get("DEEPPSMA_DEVICE") or "auto",
         weights=model if holds_model else None,
+        mirrored=_yes_or_no("DEEPPSMA_MIRROR", environment.get("DEEPPSMA_MIRROR", "")),
     )
+
+
+def _yes_or_no(name: str, value: str) -> bool | None:
+    if not value:
+        return None
+    known = {"1": True, "0": False, "on": True, "off": False, "yes": True, "no": False, "true": True, "false": False}
+    if value.lower() not in known:
+        raise ConfigurationError(name, f"{value!r}", "give 1 or 0, or leave it out")
+    return known[value.lower()]
 
 
 def _rows(foci: Mapping[Tracer, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from deeppsma.models.weights import Member
 from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, probabilities
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.run_report import Findings, Resources, RunReport, describe_run
+from deeppsma.pipeline.settling import unsettled_by
 from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.rethresholded import rethresholded_ml
 from deeppsma.preprocessing.liver_threshold import liver_uptake
@@ -108,13 +109,22 @@ class CaseRun:
         """What the networks said; they are run when this is first asked for."""
         return self.infer(self._members) if self._inference is None else self._inference
 
-    def infer(self, members: Sequence[Member]) -> Inference:
-        """What the networks said so far, these members included; each is run once."""
-        before = self._inference
-        if before is None:
-            self._inference = run_members(self.prepared, members, self._settings)
-        elif missing := [member for member in members if member.name not in before.logits]:
-            self._inference = before.joined(run_members(self.prepared, missing, self._settings))
+    def infer(self, members: Sequence[Member], deciding: Method | None = None) -> Inference:
+        """What the networks said so far, these members included; each is run once.
+
+        Parameters
+        ----------
+        members
+            Whose answers are wanted.
+        deciding
+            The one method whose masks will be made of the answers: where those
+            before leave nothing to decide, a member does not answer. None: all
+            answer everywhere, and any method may be applied.
+        """
+        before = self._inference or Inference()
+        if missing := [member for member in members if member.name not in before.logits]:
+            unsettled = None if deciding is None else unsettled_by(deciding, before.logits)
+            self._inference = before.joined(run_members(self.prepared, missing, self._settings, unsettled))
         return self._inference or Inference()
 
     @property

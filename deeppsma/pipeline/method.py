@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -65,22 +65,37 @@ class Method:
             raise ConfigurationError(where, "no member answers for any tracer", "add one")
 
     @classmethod
-    def choose(cls, recipe: Recipe, store: WeightsStore) -> Method:
+    def choose(cls, recipe: Recipe, store: WeightsStore, mirrored: bool | None = None) -> Method:
         """A recipe with its members from a store.
+
+        Parameters
+        ----------
+        recipe, store
+            What is done, and where its members are.
+        mirrored
+            Whether models of nnU-Net are averaged over mirrored images, too,
+            whatever the recipe and they themselves say; None leaves it to them.
 
         Raises
         ------
         WeightsError
             If a member is missing, or the consensus networks that a recipe
             votes with.
+        ConfigurationError
+            If ``mirrored`` is given and no member is a model of nnU-Net.
         """
         members = [_mirrored(member, recipe.mirrored) for member in store.choose(recipe.members, recipe.average)]
         left = store.passed_over(members) if recipe.members == (ALL_MEMBERS,) else []
-        note = f"not averaged, because recipe {recipe.name} cannot: {', '.join(left)}"
+        notes = [f"not averaged, because recipe {recipe.name} cannot: {', '.join(left)}"] if left else []
+        if mirrored is not None:
+            notes += _about_mirroring(recipe, members, mirrored)
+            recipe = replace(recipe, mirrored=mirrored)
+            members = [_mirrored(member, mirrored) for member in members]
         voters = {}
         if recipe.consensus is not None and recipe.consensus.method == "vote":
             voters = {t: store.consensus(t) for t in Tracer if any(t in m.network.tracers for m in members)}
-        return cls(recipe, tuple(members), notes=(note,) if left else (), consensus=voters)
+            notes += _of_other_folds(members, voters)
+        return cls(recipe, tuple(members), notes=tuple(notes), consensus=voters)
 
     @property
     def tracers(self) -> tuple[Tracer, ...]:
@@ -105,6 +120,37 @@ class Method:
         if self.consensus:
             what["consensus_sha256"] = {tracer.value: each.sha256 for tracer, each in self.consensus.items()}
         return {"recipe": what, "sha256": [member.sha256 for member in self.members], "networks": networks}
+
+
+def _of_other_folds(members: Sequence[Member], consensus: Mapping[Tracer, Consensus]) -> list[str]:
+    """GTRC-Net's networks that are of other folds than the consensus networks, a line each."""
+    notes = []
+    for member in members:
+        network = member.network
+        if isinstance(network, ModelConfig) and member.name.startswith("gtrc-"):
+            voting = tuple(consensus[network.tracer].networks)
+            if set(voting) != set(network.folds):
+                folds = f"{member.name} has folds {' '.join(network.folds)}, its consensus networks {' '.join(voting)}"
+                notes.append(f"{folds}: not as published")
+    return notes
+
+
+def _about_mirroring(recipe: Recipe, members: Sequence[Member], mirrored: bool) -> list[str]:
+    """What changes if mirroring is decided by whoever runs it, a line each."""
+    models = {member.name: member.network for member in members if isinstance(member.network, ModelConfig)}
+    if not models:
+        found = f"recipe {recipe.name} has no model of nnU-Net, and no other network is run on mirrored images"
+        raise ConfigurationError("mirroring", found, "leave --mirror, --no-mirror and DEEPPSMA_MIRROR out")
+    notes = []
+    if changed := [name for name, network in models.items() if network.mirrored != mirrored]:
+        how = "on mirrored images, too" if mirrored else "without mirrored images"
+        notes.append(
+            f"as asked for, {', '.join(changed)} run {how}; recipe {recipe.name} or they themselves say otherwise"
+        )
+    fixed = [name for name, network in models.items() if mirrored and not network.plan.mirror_axes]
+    if fixed:
+        notes.append(f"not mirrored, because they were trained without: {', '.join(fixed)}")
+    return notes
 
 
 def _mirrored(member: Member, mirrored: bool | None) -> Member:

@@ -104,7 +104,9 @@ class RunReport:
     device
         Where, and in which precision.
     windows
-        How many were run and skipped.
+        How many were run; skipped, because nothing in them reaches the
+        threshold; settled, because the members before had left nothing to
+        decide there.
     inputs
         By tracer.
     seconds
@@ -202,7 +204,7 @@ class Resources:
     plan
         Where the networks ran; None if they did not have to.
     windows
-        How many were run and skipped.
+        How many were run, skipped and settled.
     seconds
         By stage.
     """

@@ -79,6 +79,7 @@ def segment(
     watch: Stopwatch | None = None,
     with_probabilities: bool = False,
     opened: Callable[[CaseRun, Method], Method] | None = None,
+    mirrored: bool | None = None,
 ) -> Segmentation:
     """Segment a case.
 
@@ -102,6 +103,9 @@ def segment(
     opened
         Called once the case is open, before all networks have run; gives the
         method to go on with. `deeppsma.operation.answers` makes early answers so.
+    mirrored
+        Whether models of nnU-Net are averaged over mirrored images, too (2, 4 or
+        8 times the work); None for what the recipe, or else each model, says.
 
     Returns
     -------
@@ -119,11 +123,12 @@ def segment(
     log = RunLog(watch, case=case.name)
     with log.watch.stage("read weights"):
         store = _store(weights)
-        method = Method.choose(load_recipe(recipe) if isinstance(recipe, str) else recipe, store)
+        method = Method.choose(load_recipe(recipe) if isinstance(recipe, str) else recipe, store, mirrored)
     run = CaseRun(case, [method], device, progress, log)
     if opened is not None:
         method = opened(run, method)
-        run.infer(method.members)
+    # Probabilities are asked of every member; masks only of those that can change them.
+    run.infer(method.members, None if with_probabilities else method)
     found = run.apply(method)
     masks = run.on_pets(found)
     return Segmentation(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -141,6 +142,58 @@ def other_plans(clone):
     torch.save(content | {"init_args": {"configuration": "3d_fullres", "plans": plans}}, path)
 
 
+def without_a_fold(clone):
+    shutil.rmtree(results(clone) / f"Dataset882_FDG_PET/{TRAINER}/fold_0")
+
+
+def without_a_voter(clone):
+    shutil.rmtree(clone / "data/FDG/subregion_metrics/fold_0")
+
+
+def of_other_shapes(clone):
+    path = results(clone) / f"Dataset881_PSMA_PET/{TRAINER}/fold_1/checkpoint_final.pth"
+    content = torch.load(path, weights_only=True)
+    key = next(key for key in content["network_weights"] if key.endswith("conv.weight"))
+    content["network_weights"][key] = content["network_weights"][key][:1]
+    torch.save(content, path)
+
+
+def not_numbers(clone):
+    path = results(clone) / f"Dataset881_PSMA_PET/{TRAINER}/fold_1/checkpoint_final.pth"
+    content = torch.load(path, weights_only=True)
+    next(iter(content["network_weights"].values())).view(-1)[0] = float("nan")
+    torch.save(content, path)
+
+
+def packed(clone):
+    path = results(clone) / f"Dataset881_PSMA_PET/{TRAINER}/fold_1/checkpoint_final.pth"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        archive.writestr("archive/data/bomb", bytes(10**7))
+
+
+def voter_with_code(clone):
+    edit_config(clone, lambda layers: layers[1].update(class_name="Lambda"))
+
+
+def voter_of_other_layers(clone):
+    edit_config(clone, lambda layers: layers[1].update(class_name="Conv1D"))
+
+
+def edit_config(clone, edit):
+    path = clone / "data/PSMA/subregion_metrics/fold_0/consensus_model.keras"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    edit(config["config"]["layers"])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (parts | {"config.json": json.dumps(config).encode()}).items():
+            archive.writestr(name, content)
+
+
 def without_keras(clone):
     (clone / "data/PSMA/subregion_metrics/fold_0/consensus_model.keras").unlink()
 
@@ -157,6 +210,13 @@ def empty(clone):
         (without_checkpoint, r"fold_1: no checkpoint_final\.pth there"),
         (other_plans, "trained by other plans than the folder's"),
         (without_keras, r"fold_0: no consensus_model\.keras there"),
+        (without_a_fold, "no fold_0 there, but folds 1; copy it, or import with --folds 1"),
+        (without_a_voter, "no fold_0 there, but folds 1; clone the repository again"),
+        (of_other_shapes, r"fold_1/checkpoint_final\.pth: "),
+        (not_numbers, r"fold_1/checkpoint_final\.pth: .*finite weights in encoder"),
+        (packed, "its parts are compressed, as torch never writes them; do not trust"),
+        (voter_with_code, "a layer 'Lambda', known are InputLayer, Dense, Dropout"),
+        (voter_of_other_layers, "a layer 'Conv1D', known are"),
         (empty, "no model of nnU-Net there"),
     ],
 )

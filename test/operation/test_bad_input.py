@@ -309,6 +309,18 @@ def test_an_unknown_recipe(platform_case, tmp_path, tiny_weights):
     assert "choose one of" in last_line(result)
 
 
+def test_mirroring_that_makes_no_sense(platform_case, tmp_path, tiny_weights):
+    result = run_container_entry(platform_case, tmp_path / "out", tiny_weights, DEEPPSMA_MIRROR="sometimes")
+    assert result.returncode == 5
+    assert "DEEPPSMA_MIRROR: 'sometimes'; give 1 or 0" in last_line(result)
+    result = run_container_entry(
+        platform_case, tmp_path / "out", tiny_weights, DEEPPSMA_MIRROR="no", DEEPPSMA_RECIPE="single"
+    )
+    assert result.returncode == 5
+    assert "recipe single has no model of nnU-Net" in last_line(result)
+    assert list((tmp_path / "out").rglob("*")) == []
+
+
 def test_no_gpu_where_one_is_asked_for(platform_case, tmp_path, tiny_weights):
     result = run_container_entry(
         platform_case, tmp_path / "out", tiny_weights, DEEPPSMA_DEVICE="cuda", CUDA_VISIBLE_DEVICES=""

@@ -3,10 +3,12 @@
 import csv
 import json
 import shutil
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from builders.cases import THRESHOLDS
 from builders.published_foci import divide_published
 
@@ -16,6 +18,7 @@ from deeppsma.core.errors import ConfigurationError, WeightsError
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.layouts import load_case
 from deeppsma.models.gtrc.keras_file import read_keras_file
+from deeppsma.models.import_repository import import_repository
 from deeppsma.models.store import WeightsStore
 from deeppsma.operation.job import Job
 from deeppsma.pipeline.apply_consensus import apply_consensus
@@ -167,6 +170,25 @@ def test_without_consensus_networks_gtrc_is_refused_and_gtrc_quick_runs(clone, p
     assert segment(load_case(platform_case), "gtrc_quick", bare, "cpu").masks[Tracer.PSMA].voxels.any()
 
 
+def test_networks_of_fewer_folds_than_voters_are_said(clone, platform_case, tmp_path):
+    import_repository(clone, tmp_path / "own", folds=("0", "2"))
+    report = segment(load_case(platform_case), "gtrc", tmp_path / "own", "cpu", mirrored=False).report
+    folds = "has folds 0 2, its consensus networks 0 1 2: not as published"
+    assert {f"gtrc-psma {folds}", f"gtrc-fdg {folds}"} < set(report.fallbacks)
+
+
+def test_weights_that_are_no_numbers_end_in_one_line(clone, platform_case, tmp_path, capsys):
+    bare = shutil.copytree(clone, tmp_path / "bare")
+    for path in bare.glob("data/nnUNet_data/results/Dataset881*/*/fold_1/checkpoint_final.pth"):
+        content = torch.load(path, weights_only=True)
+        next(iter(content["network_weights"].values())).view(-1)[0] = float("nan")
+        torch.save(content, path)
+    arguments = ["segment", str(platform_case), str(tmp_path / "out"), "--weights", str(bare), "--recipe", "gtrc"]
+    assert main([*arguments, "--device", "cpu", "--no-mirror"]) == WeightsError.exit_code
+    assert "finite weights in encoder.stages" in capsys.readouterr().err.splitlines()[-1]
+    assert not list((tmp_path / "out").rglob("*.mha"))
+
+
 def test_a_vote_without_voters_is_refused(platform_case, clone):
     run = CaseRun(load_case(platform_case), [Method.choose(load_recipe("gtrc_quick"), WeightsStore.default(clone))])
     none = np.zeros(int(run.prepared.spaces[Tracer.FDG].hot.sum()), np.float32)
@@ -217,6 +239,44 @@ def test_a_recipe_decides_on_mirroring(clone):
     assert all(member.network.mirrored for member in Method.choose(load_recipe("gtrc"), store).members)
     assert not any(member.network.mirrored for member in store.choose(("gtrc-psma", "gtrc-fdg"), "probabilities"))
     assert (clone / f"data/nnUNet_data/results/Dataset881_PSMA_PET/{TRAINER}").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option", "mirrored", "said"),
+    [
+        ("gtrc", "--no-mirror", False, "gtrc-psma, gtrc-fdg run without mirrored images; recipe gtrc"),
+        ("gtrc", "--mirror", True, ""),
+        ("plain.toml", "--mirror", True, "gtrc-psma, gtrc-fdg run on mirrored images, too; recipe plain.toml"),
+        ("plain.toml", "--no-mirror", False, ""),
+    ],
+)
+def test_whoever_runs_it_decides_on_mirroring(clone, platform_case, tmp_path, recipe, option, mirrored, said):
+    (tmp_path / "plain.toml").write_text(
+        'members = ["gtrc-psma", "gtrc-fdg"]\nfusion = "single"\naverage = "probabilities"\n'
+    )
+    recipe = str(tmp_path / recipe) if recipe.endswith(".toml") else recipe
+    arguments = ["segment", str(platform_case), str(tmp_path / "out"), "--weights", str(clone), "--recipe", recipe]
+    with patch("deeppsma.models.nnunet.network.PlannedNetwork._mean", autospec=True) as mean:
+        mean.side_effect = lambda network, fold, x: fold(x) + 0 * len(network._mirrors)
+        assert main([*arguments, "--device", "cpu", option]) == 0
+    assert {len(call.args[0]._mirrors) for call in mean.call_args_list} == {7 if mirrored else 0}
+    report = json.loads((tmp_path / "out/run_report.json").read_text())
+    assert report["recipe"]["mirrored"] is mirrored
+    assert [line for line in report["fallbacks"] if "mirrored" in line] == ([] if not said else report["fallbacks"])
+    assert all(said in line for line in report["fallbacks"])
+
+
+def test_mirroring_that_training_did_not_know_is_said(clone, tmp_path):
+    bare = shutil.copytree(clone, tmp_path / "bare")
+    for path in bare.glob("data/nnUNet_data/results/Dataset881*/*/fold_*/checkpoint_final.pth"):
+        torch.save(torch.load(path, weights_only=True) | {"inference_allowed_mirroring_axes": None}, path)
+    method = Method.choose(load_recipe("gtrc"), WeightsStore.default(bare), mirrored=True)
+    assert method.notes == ("not mirrored, because they were trained without: gtrc-psma",)
+
+
+def test_a_clone_without_a_recipe_is_told_which(clone, platform_case):
+    with pytest.raises(WeightsError, match="choose the recipe 'gtrc'"):
+        segment(load_case(platform_case), weights=clone)
 
 
 def test_the_method_knows_its_consensus(clone):

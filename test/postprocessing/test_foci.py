@@ -1,9 +1,14 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from builders.published_foci import divide_published
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.layouts import load_case
 from deeppsma.postprocessing.foci import GTRC_FOCI, FocusRule, divide, face_components
 
 PLAIN = FocusRule(prominence=0.16666)
@@ -123,3 +128,23 @@ def test_bad_arguments_are_refused():
         FocusRule(prominence=0)
     with pytest.raises(ValueError, match="ball_radius_mm must be positive"):
         FocusRule(ball_radius_mm=float("inf"))
+
+
+#: A folder of platform inputs, */input, with grids and organ shapes of real scans; they are not ours to give.
+REAL = os.environ.get("DEEPPSMA_REAL_SHAPES", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="FOCI ON REAL GRIDS NOT TESTED: DEEPPSMA_REAL_SHAPES names no folder")
+@pytest.mark.parametrize("tracer", list(Tracer))
+def test_same_foci_on_real_grids(tracer):
+    places = sorted(Path(REAL).glob("*/input"))
+    assert len(places) >= 2
+    for place in places:
+        study = load_case(place).study(tracer)
+        pet = study.read_pet()
+        ratio = (pet.voxels / study.threshold_suv).astype(np.float32)
+        spacing = pet.geometry.spacing_zyx
+        ours = divide(ratio, ratio >= 1, spacing, GTRC_FOCI)
+        assert np.array_equal(ours, without_gaps(divide_published(ratio, spacing)))
+        assert ours.max() > 100

@@ -113,7 +113,17 @@ def _folds_in(folder: Path, checkpoint: str) -> list[str]:
         if not (place / checkpoint).is_file():
             remedy = "finish its training, or import the folds that are finished, with --folds"
             raise WeightsError(place, f"no {checkpoint} there", remedy)
-    return [place.name.removeprefix("fold_") for place in places]
+    names = [place.name.removeprefix("fold_") for place in places]
+    if gap := missing_fold(names):
+        have = " ".join(names)
+        raise WeightsError(folder, f"no fold_{gap} there, but folds {have}", f"copy it, or import with --folds {have}")
+    return names
+
+
+def missing_fold(names: Sequence[str]) -> str:
+    """The first number that is missing among numbered folds; empty if none is."""
+    numbers = {int(name) for name in names if name.isdecimal()}
+    return next((str(n) for n in range(max(numbers, default=-1)) if n not in numbers), "")
 
 
 def _said(dataset: Any, path: Path) -> tuple[tuple[str, ...], dict[str, int]]:
@@ -165,6 +175,9 @@ def _check_sums(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return  # of torch before 1.6: it has none
     with zipfile.ZipFile(path) as archive:
+        # torch stores without compressing: what is packed may unpack to more than any memory holds.
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise WeightsError(path, "its parts are compressed, as torch never writes them", "do not trust this file")
         broken = archive.testzip()
     if broken:
         raise WeightsError(path, f"damaged: the checksum of {broken} is wrong", "copy the file again")
