@@ -19,7 +19,7 @@ _MOST_LINES = 20
 
 
 def add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``cohort``."""
+    """Add ``cohort`` and ``cohort-tables``."""
     command = commands.add_parser(
         "cohort",
         help="segment many cases, on this machine or a cluster",
@@ -50,6 +50,14 @@ def add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     group.add_argument("--psma-threshold", type=float, metavar="SUV", help="default: 3")
     group.add_argument("--site", type=Path, metavar="FILE", help="TOML: which series to take; see docs/dicom.md")
     command.set_defaults(run=_cohort)
+    command = commands.add_parser(
+        "cohort-tables",
+        help="tables and summary page of a cohort's results, made anew",
+        description="Writes OUT/cases.csv, lesions.csv and failures.csv (also as Parquet where pyarrow is installed) "
+        "and OUT/summary.html from the cases' folders, at any time, also while a cohort is being run.",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="OUT of 'deeppsma cohort'")
+    command.set_defaults(run=_cohort_tables)
 
 
 def _cohort(options: argparse.Namespace) -> None:
@@ -60,7 +68,30 @@ def _cohort(options: argparse.Namespace) -> None:
     asked = request(CohortRequest, options, settings=settings)
     with _Bar() as bar:
         end = run_cohort(asked, progress=bar.show)
-    _tell(end)
+    try:
+        for path in _write_all(asked.out):
+            print(path)
+    finally:  # a full disk takes the tables, not the account
+        _tell(end)
+
+
+def _cohort_tables(options: argparse.Namespace) -> None:
+    from deeppsma.operation.cohort.ledger import Account, Ledger
+
+    ledger = Ledger(options.out)
+    for path in _write_all(options.out):
+        print(path)
+    print(Account.of(ledger.outcomes(ledger.asked().cases)))
+
+
+def _write_all(out: Path) -> list[Path]:
+    from deeppsma.operation.cohort.ledger import Ledger
+    from deeppsma.operation.cohort.summary import write_summary
+    from deeppsma.operation.cohort.tables import case_lines, write_tables
+
+    ledger = Ledger(out)
+    ledger.asked()  # before anything is written
+    return [*write_tables(ledger, case_lines(ledger)), write_summary(ledger, case_lines(ledger))]
 
 
 class _Bar:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 import pytest
@@ -29,15 +28,6 @@ ENDS = {
     "f-bug": "bug",
     "g-short-once": "memory-once",
 }
-
-
-@pytest.fixture(autouse=True)
-def keep_signals():
-    """`guarded` takes over the process's signals; the test runner wants them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
