@@ -19,7 +19,7 @@ _MOST_LINES = 20
 
 
 def add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add ``cohort`` and ``cohort-tables``."""
+    """Add ``cohort``, ``cohort-tables`` and ``cohort-bids``."""
     command = commands.add_parser(
         "cohort",
         help="segment many cases, on this machine or a cluster",
@@ -58,6 +58,16 @@ def add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     command.add_argument("out", type=Path, metavar="OUT", help="OUT of 'deeppsma cohort'")
     command.set_defaults(run=_cohort_tables)
+    command = commands.add_parser(
+        "cohort-bids",
+        help="a cohort's masks as a BIDS derivative",
+        description="Writes sub-LABEL/pet/sub-LABEL_trc-{PSMA,FDG}_desc-lesion_mask.nii.gz with sidecars, "
+        "dataset_description.json and participants.tsv into the new folder BIDS. BIDS has no rule for masks of PET "
+        "yet: .bidsignore names them.",
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="OUT of 'deeppsma cohort'")
+    command.add_argument("folder", type=Path, metavar="BIDS", help="a new folder")
+    command.set_defaults(run=_cohort_bids)
 
 
 def _cohort(options: argparse.Namespace) -> None:
@@ -82,6 +92,13 @@ def _cohort_tables(options: argparse.Namespace) -> None:
     for path in _write_all(options.out):
         print(path)
     print(Account.of(ledger.outcomes(ledger.asked().cases)))
+
+
+def _cohort_bids(options: argparse.Namespace) -> None:
+    from deeppsma.operation.cohort.bids import export_bids
+
+    made = export_bids(options.out, options.folder)
+    print(f"{made.folder}: {made.subjects} subjects, {made.masks} masks")
 
 
 def _write_all(out: Path) -> list[Path]:
