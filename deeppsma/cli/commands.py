@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeppsma._version import __version__
+from deeppsma.cli.cohort import add_cohort
 from deeppsma.cli.dicom import add_dicom, add_dicom_case, dicom_options
 from deeppsma.cli.doctor import add_doctor
 from deeppsma.cli.exit_status import guarded
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"deeppsma {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_segment(commands)
+    add_cohort(commands)
     _add_phantom(commands)
     add_dicom(commands)
     _add_recipes(commands)

@@ -55,5 +55,11 @@ class DeadlineError(InputError):
     exit_code = 7
 
 
+class CohortError(InputError):
+    """Not every case of a cohort is done."""
+
+    exit_code = 8
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())

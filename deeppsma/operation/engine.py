@@ -15,7 +15,7 @@ from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from deeppsma.operation.job import Job
+    from deeppsma.operation.job import Beside, Job
     from deeppsma.pipeline.run_report import RunReport
 
 
@@ -48,8 +48,13 @@ class Engine:
             raise ConfigurationError(failed[0].check, failed[0].found, failed[0].remedy)
         return [str(finding) for finding in findings]
 
-    def run(self, job: Job) -> tuple[list[Path], RunReport]:
+    def run(self, job: Job, beside: Beside | None = None) -> tuple[list[Path], RunReport]:
         """Run a job; memory is handed back afterwards, whatever came of it.
+
+        Parameters
+        ----------
+        job, beside
+            As of `deeppsma.operation.job.run_job`.
 
         Raises
         ------
@@ -59,7 +64,7 @@ class Engine:
         from deeppsma.operation.job import run_job
 
         try:
-            return run_job(job)
+            return run_job(job, beside=beside)
         finally:
             hand_memory_back()
 

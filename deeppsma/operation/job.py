@@ -76,7 +76,13 @@ class Job:
             raise ValueError(f"foci are written beside the masks: give a name that ends in .csv, not {self.foci!r}")
 
 
-def run_job(job: Job, show_progress: bool = False, steps: Steps | None = None) -> tuple[list[Path], RunReport]:
+#: Writes more files into the staging folder: given that, the opened case, and what was found.
+Beside = Callable[[Path, Case, Segmentation], None]
+
+
+def run_job(
+    job: Job, show_progress: bool = False, steps: Steps | None = None, beside: Beside | None = None
+) -> tuple[list[Path], RunReport]:
     """Segment a case and write the result; returns the files written, and the run report.
 
     Parameters
@@ -87,6 +93,8 @@ def run_job(job: Job, show_progress: bool = False, steps: Steps | None = None) -
         On stderr, while networks run.
     steps
         Publishes early answers beside; None: there is but one answer.
+    beside
+        Writes files that are published with the result.
 
     Raises
     ------
@@ -113,6 +121,8 @@ def run_job(job: Job, show_progress: bool = False, steps: Steps | None = None) -
         if job.foci:
             report = replace(report, foci=result.foci)
             write_table(_rows(result.foci), staging / job.foci)
+        if beside is not None:
+            beside(staging, case, result)
         return write_result(staging, job.out, result.masks, report.as_dict(), picture), report
 
 
