@@ -11,6 +11,7 @@ from deeppsma._version import __version__
 from deeppsma.cli.dicom import add_dicom, add_dicom_case, dicom_options
 from deeppsma.cli.doctor import add_doctor
 from deeppsma.cli.exit_status import guarded
+from deeppsma.cli.node import add_node
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
 from deeppsma.cli.reporting import add_reporting, write_report_of
 from deeppsma.cli.research import add_research
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     add_reporting(commands)
     add_research(commands)
     add_serve(commands)
+    add_node(commands)
     add_doctor(commands)
     return parser
 
