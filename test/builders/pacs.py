@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +104,7 @@ def associated(port: int, calling: str = "PACS", called: str = "DEEPPSMA", tls: 
         own.add_requested_context(sop_class)
     own.add_requested_context("1.2.840.10008.5.1.4.1.1.88.67")  # a dose report
     own.acse_timeout = own.connection_timeout = 10
+    own.dimse_timeout = own.network_timeout = 3  # a peer that was killed is not noticed before
     association = own.associate(
         "127.0.0.1",
         port,
@@ -127,6 +129,7 @@ def send_files(port: int, files: Sequence[Path | Dataset], calling: str = "PACS"
                 out.append(-1)
                 continue
             dataset = dcmread(file) if isinstance(file, Path) else file
+            time.sleep(0.01)  # as in deeppsma.operation.node.sender
             try:
                 status = association.send_c_store(dataset)
             except RuntimeError:

@@ -26,6 +26,9 @@ _TIMEOUT_S = 30.0
 #: An archive may need a moment until it finds what it has taken.
 _CONFIRM_TRIES, _CONFIRM_PAUSE_S = 4, 1.0
 _OUT_OF_RESOURCES = 0xA7
+#: Between two messages: pynetdicom's own thread, just woken by the end of the first, would take the second's answer
+#: off the queue, and the message would wait for it in vain until its time is up.
+_BETWEEN_S = 0.02
 _BOUNDARY = "deeppsma-result"
 #: Answers that somebody can mend while the result waits: no access (yet), busy, not there.
 _HTTP_AWAY = (401, 403, 404, 407, 408, 429)
@@ -127,6 +130,7 @@ class _DicomNode:
     def store(self, objects: Sequence[ResultObject]) -> None:
         with self._associated(_contexts(objects)) as association:
             for one in objects:
+                time.sleep(_BETWEEN_S)
                 self._store(association, one)
 
     def _store(self, association: Association, one: ResultObject) -> None:
@@ -151,6 +155,7 @@ class _DicomNode:
         found: set[str] = set()
         with self._associated([(str(Model), str(ImplicitVRLittleEndian))]) as association:
             for study, series in sorted({(one.study, one.series) for one in objects}):
+                time.sleep(_BETWEEN_S)
                 query = Dataset()
                 query.QueryRetrieveLevel = "IMAGE"
                 query.StudyInstanceUID, query.SeriesInstanceUID, query.SOPInstanceUID = study, series, ""
