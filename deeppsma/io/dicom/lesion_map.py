@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma.core.tracer import Tracer
-
 
 class Code(NamedTuple):
     """A coded concept: value, scheme and meaning."""
@@ -52,8 +50,6 @@ class LesionMap:
 
     Parameters
     ----------
-    tracer
-        Whose.
     lesions
         In the order of their numbers in ``labels``.
     labels
@@ -62,7 +58,6 @@ class LesionMap:
         All voxels of lesions reach it.
     """
 
-    tracer: Tracer
     lesions: tuple[LesionFigures, ...]
     labels: NDArray
     threshold_suv: float

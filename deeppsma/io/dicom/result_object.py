@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma._version import __version__
+from deeppsma.core.defaults import DICOM_KINDS
 from deeppsma.core.errors import ConfigurationError, InputError, OutputError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
@@ -28,13 +29,10 @@ from deeppsma.io.dicom.series import PET_CLASS, DicomSeries
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-#: Objects that can be written, in the order of their series numbers; each is ``{kind}.dcm``.
-KINDS = ("seg", "rtstruct", "sr", "capture", "pdf")
-DEFAULT_KINDS = ("seg", "rtstruct", "sr")
 MANUFACTURER, MODEL = "deeppsma", "deeppsma - not for clinical use"
 NO_LESION = "No lesion found"
 #: Far from scanners' own numbers.
-_SERIES_NUMBERS = {kind: 9001 + place for place, kind in enumerate(KINDS)}
+_SERIES_NUMBERS = {kind: 9001 + place for place, kind in enumerate(DICOM_KINDS)}
 _TITLES = {"seg": "lesions", "rtstruct": "lesions", "sr": "lesion figures", "capture": "picture", "pdf": "report"}
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 _STUDY = ("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")

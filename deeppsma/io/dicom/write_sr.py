@@ -101,7 +101,7 @@ def _lesion(
     measures = [_measured(_VOLUME, lesion.volume_ml, _ML)]
     for derivation, value in ((_MAX, lesion.suv_max), (_MEAN, lesion.suv_mean), (_PEAK, lesion.suv_peak)):
         measures.append(_measured(_SUV, value, _SUV_UNIT, derivation))
-    measures.append(_measured(_TOTAL_UPTAKE[found.tracer], lesion.total_uptake_g, _GRAM))
+    measures.append(_measured(_TOTAL_UPTAKE[source.tracer], lesion.total_uptake_g, _GRAM))
     sites = None
     if lesion.site is not None:
         side = None if lesion.laterality is None else concept(lesion.laterality)
@@ -128,7 +128,7 @@ def _lesion(
 def _totals(source: ResultSource, found: LesionMap, about: Provenance) -> Any:
     from highdicom import sr
 
-    name = f"all {found.tracer.upper()} lesions"
+    name = f"all {source.tracer.upper()} lesions"
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid=source.uid(about, "totals"), identifier=name),
         finding_type=concept(NEOPLASM),
@@ -136,7 +136,7 @@ def _totals(source: ResultSource, found: LesionMap, about: Provenance) -> Any:
         measurements=[
             _measured(_COUNT, len(found.lesions), _ONE),
             _measured(_VOLUME, found.volume_ml, _ML),
-            _measured(_TOTAL_UPTAKE[found.tracer], found.total_uptake_g, _GRAM),
+            _measured(_TOTAL_UPTAKE[source.tracer], found.total_uptake_g, _GRAM),
         ],
         finding_category=concept(CATEGORY),
     )
