@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deeppsma._version import __version__
-from deeppsma.cli.dicom import add_dicom, add_dicom_case, dicom_options
+from deeppsma.cli.dicom import add_dicom, add_dicom_case, add_dicom_out, dicom_options
 from deeppsma.cli.doctor import add_doctor
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.node import add_node
@@ -94,6 +94,7 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "votes on, with its measurements, votes and verdict",
     )
     add_dicom_case(command)
+    add_dicom_out(command)
     command.add_argument(
         "--deadline",
         type=_duration,
@@ -129,7 +130,7 @@ def _segment(options: argparse.Namespace) -> None:
         print(f"{tracer.upper()}: {found.volume_ml:.1f} ml in {found.components} components")
     print(report.notice)
     if options.report:
-        for path in write_report_of(options.out, options.case):
+        for path in write_report_of(options.out, options.case, dicom=job.dicom):
             print(path)
 
 

@@ -120,12 +120,18 @@ def open_case(folder: Path | str, options: DicomOptions | None = None) -> Case:
     InputError
         One line: which file, what was found, what to do.
     """
+    return open_with_source(folder, options)[0]
+
+
+def open_with_source(folder: Path | str, options: DicomOptions | None = None) -> tuple[Case, DicomPatient | None]:
+    """As `open_case`, with the DICOM series that the case was made of; None for the other layouts."""
     folder = Path(folder)
     # Folders of DICOM files are called PSMA and FDG, too: what lies in them tells the data set's.
     data_set = any((folder / tracer.upper() / "PET.nii.gz").exists() for tracer in Tracer)
     if folder.is_dir() and not data_set and not PlatformLayout().holds(folder) and holds_dicom(folder):
-        return open_dicom_case(folder, options).case
-    return load_case(folder)
+        opened = open_dicom_case(folder, options)
+        return opened.case, opened.patient
+    return load_case(folder), None
 
 
 def _organs(patient: DicomPatient, tracer: Tracer, options: DicomOptions, notes: list[str]) -> ImageSource | None:
