@@ -95,7 +95,7 @@ class NodeProcess:
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines if line.startswith("{")]
 
-    def wait_for(self, event: str, timeout_s: float = 30.0, count: int = 1) -> dict[str, Any] | None:
+    def wait_for(self, event: str, timeout_s: float = 90.0, count: int = 1) -> dict[str, Any] | None:
         """An event of the log; None where the process ends before."""
         until = time.monotonic() + timeout_s
         while True:
@@ -142,7 +142,7 @@ class NodeProcess:
             self._ended()
 
 
-def wait_until(what: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_until(what: Callable[[], bool], timeout_s: float = 90.0) -> None:
     until = time.monotonic() + timeout_s
     while not what():
         assert time.monotonic() < until

@@ -70,7 +70,7 @@ class Pacs:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wait_for(self, count: int, timeout_s: float = 30.0) -> bool:
+    def wait_for(self, count: int, timeout_s: float = 90.0) -> bool:
         """Whether so many objects have come in time."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.objects) >= count, timeout_s)

@@ -128,10 +128,10 @@ def test_stow(web, objects, tmp_path):
     (tmp_path / "secret").write_text("Bearer xyz\n")
     send(objects, Destination(stow=web.url, authorization_file=str(tmp_path / "secret")), "DEEPPSMA")
     assert web.came == [one.path.read_bytes() for one in objects]
-    ((path, kind, secret),) = web.asked
+    ((path, kind, authorization),) = web.asked
     assert path == "/dicom-web/studies"
     assert kind.startswith('multipart/related; type="application/dicom"')
-    assert secret == "Bearer xyz"
+    assert authorization == "Bearer xyz"
     (tmp_path / "copy.dcm").write_bytes(web.came[0])
     assert dcmread(tmp_path / "copy.dcm").SOPInstanceUID == objects[0].instance
 

@@ -62,7 +62,7 @@ def test_there_must_be_a_file(tmp_path):
         (lambda: Run(time_limit_s=0), "time_limit_s"),
         (lambda: Run(results=()), "nothing to send"),
         (lambda: Keep(dead_days=-1), "dead_days"),
-        (lambda: Destination(), "either host"),
+        (Destination, "either host"),
         (lambda: Destination("A", "h", 1, stow="https://h"), "either host"),
         (lambda: Destination("A", "h", 0), "port"),
         (lambda: Destination(stow="file:///etc"), "http"),
