@@ -1,4 +1,4 @@
-"""pynetdicom leaves sockets to the garbage collector where a connection fails: they go with the module that made them."""
+"""pynetdicom leaves sockets of failed connections to the garbage collector: they go with the module that made them."""
 
 from __future__ import annotations
 
