@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -179,24 +180,22 @@ def made(
     from deeppsma.io.dicom.write_sr import measurement_report
 
     objects: dict[str, Dataset] = {}
-    kind = ""
-    try:
-        for kind in (each for each in DICOM_KINDS if each in kinds):
-            match kind:
-                case "seg":
-                    objects[kind] = segmentation(source, found, about)
-                case "rtstruct":
-                    objects[kind] = structure_set(source, found, about)
-                case "sr":
-                    objects[kind] = measurement_report(source, found, about, objects["seg"])
-                case "capture":
-                    objects[kind] = capture(source, about, picture)
-                case _:
-                    objects[kind] = encapsulated_pdf(source, about, pdf)
-    except DAMAGE as error:
-        what = f"DICOM {kind} of the {source.tracer.upper()} PET"
-        reason = f"cannot be made ({type(error).__name__}: {str(error)[:160]})"
-        raise OutputError(what, reason, "choose --dicom without it, or none, and tell us") from error
+    how: dict[str, Callable[[], Dataset]] = {
+        "seg": lambda: segmentation(source, found, about),
+        "rtstruct": lambda: structure_set(source, found, about),
+        "sr": lambda: measurement_report(source, found, about, objects["seg"]),
+        "capture": lambda: capture(source, about, picture),
+        "pdf": lambda: encapsulated_pdf(source, about, pdf),
+    }
+    for kind in (each for each in DICOM_KINDS if each in kinds):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # pydicom and highdicom mind the hospital's values
+                objects[kind] = how[kind]()
+        except DAMAGE as error:
+            what = f"DICOM {kind} of the {source.tracer.upper()} PET"
+            reason = f"cannot be made ({type(error).__name__}: {str(error)[:160]})"
+            raise OutputError(what, reason, "choose --dicom without it, or none, and tell us") from error
     return objects
 
 

@@ -51,8 +51,10 @@ def _loops(part: NDArray[np.bool_]) -> list[list[Corner]]:
     """
     ends = _edges(part)
     loops = []
-    while ends:
-        start = min(ends)  # no other line passes a loop's topmost corner
+    for start in sorted(ends):
+        if start not in ends:
+            continue
+        # The topmost corner of a loop that is left: no other line passes it.
         loop: list[Corner] = []
         at, step = start, _UP
         while not loop or at != start:
@@ -88,18 +90,27 @@ def _joined(loops: list[list[Corner]]) -> list[Corner]:
     joined already, for all that lies higher is.
     """
     line, *holes = loops
+    line = list(line)
+    following = [*range(1, len(line)), 0]
+    there = {corner: place for place, corner in enumerate(line)}
     bridged: set[Corner] = set()
-    for hole in sorted(holes, key=min):
-        foot = min(hole)
-        there = {corner: place for place, corner in enumerate(line)}
+    for hole in holes:
+        foot = hole[0]
         head = (foot[0] - 1, foot[1])
         while head not in there:
             head = (head[0] - 1, head[1])
-        turned = hole[hole.index(foot) :] + hole[: hole.index(foot)]
-        at = there[head]
-        line = [*line[: at + 1], *turned, foot, *line[at:]]
+        first, before = len(line), there[head]
+        line += [*hole, foot, head]
+        following += [*range(first + 1, len(line)), following[before]]
+        following[before] = first
+        for place, corner in enumerate(hole, start=first):
+            there.setdefault(corner, place)
         bridged |= {foot, head}
-    return _without_straight(line, bridged)
+    ordered, at = [line[0]], following[0]
+    while at:
+        ordered.append(line[at])
+        at = following[at]
+    return _without_straight(ordered, bridged)
 
 
 def _without_straight(line: list[Corner], kept: Iterable[Corner]) -> list[Corner]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -140,11 +141,12 @@ class ResultSource:
             if not middle.text(keyword):
                 remedy = "results cannot refer to it: mend the tag, or choose --dicom none"
                 raise middle.refuse(keyword, "is missing", remedy)
-        uid = series.files.uid
-        slices = [_slice(header, middle, series.geometry) for header in headers]
-        if pseudonym:
-            slices = [pseudonymised(each, pseudonym) for each in slices]
-        return cls(tracer, uid, tuple(slices), series.geometry)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # values that the standard does not know are the hospital's
+            slices = [_slice(header, middle, series.geometry) for header in headers]
+            if pseudonym:
+                slices = [pseudonymised(each, pseudonym) for each in slices]
+        return cls(tracer, series.files.uid, tuple(slices), series.geometry)
 
     @property
     def first(self) -> Dataset:
@@ -318,7 +320,9 @@ def save(objects: Mapping[str, Dataset], folder: Path) -> list[Path]:
     for kind, made in objects.items():
         path = folder / f"{kind}.dcm"
         try:
-            made.save_as(path, enforce_file_format=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made.save_as(path, enforce_file_format=True)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise OutputError(path, f"cannot be written ({reason})", "check the folder's free space") from None

@@ -6,7 +6,6 @@ not keep an earlier run's.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,26 +41,24 @@ def segmentation(source: ResultSource, found: LesionMap, about: Provenance) -> D
     places = found.slices()
     within = slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(None)
     kind = np.uint8 if len(found.lesions) < 256 else np.uint16
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # highdicom minds the source's names, which are the hospital's
-        out = Segmentation(
-            source_images=source.slices[within],
-            pixel_array=found.labels[within].astype(kind),
-            segmentation_type="BINARY",
-            segment_descriptions=_segments(source, found, about),
-            series_instance_uid=source.uid(about, "seg", "series"),
-            series_number=1,
-            sop_instance_uid=source.sop_uid(about, "seg"),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MODEL,
-            software_versions=__version__,
-            device_serial_number="none",
-            omit_empty_frames=bool(len(places)),
-            content_label="LESIONS" if found.lesions else "NO_LESION",
-            content_description=ascii_text(f"{len(found.lesions)} lesions, not for clinical use", 64),
-            content_creator_name="deeppsma^",
-        )
+    out = Segmentation(
+        source_images=source.slices[within],
+        pixel_array=found.labels[within].astype(kind),
+        segmentation_type="BINARY",
+        segment_descriptions=_segments(source, found, about),
+        series_instance_uid=source.uid(about, "seg", "series"),
+        series_number=1,
+        sop_instance_uid=source.sop_uid(about, "seg"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL,
+        software_versions=__version__,
+        device_serial_number="none",
+        omit_empty_frames=bool(len(places)),
+        content_label="LESIONS" if found.lesions else "NO_LESION",
+        content_description=ascii_text(f"{len(found.lesions)} lesions, not for clinical use", 64),
+        content_creator_name="deeppsma^",
+    )
     finish(out, source, about, "seg")
     dimensions = source.uid(about, "seg", "dimensions")
     for item in (*out.DimensionOrganizationSequence, *out.DimensionIndexSequence):

@@ -6,7 +6,6 @@ and a comment says so.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from deeppsma._version import __version__
@@ -68,27 +67,25 @@ def measurement_report(source: ResultSource, found: LesionMap, about: Provenance
     groups = [
         _lesion(source, found, about, seg, number, lesion) for number, lesion in enumerate(found.lesions, start=1)
     ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # highdicom minds the source's names, which are the hospital's
-        report = sr.MeasurementReport(
-            observation_context=context,
-            procedure_reported=concept(_PET_WHOLE_BODY),
-            imaging_measurements=[*groups, _totals(source, found, about)],
-            title=concept(Code("126000", "DCM", "Imaging Measurement Report")),
-        )
-        out = sr.Comprehensive3DSR(
-            evidence=[seg],
-            content=report[0],
-            series_instance_uid=source.uid(about, "sr", "series"),
-            series_number=1,
-            sop_instance_uid=source.sop_uid(about, "sr"),
-            instance_number=1,
-            manufacturer=MANUFACTURER,
-            is_complete=True,
-            is_final=False,
-            is_verified=False,
-            series_description=series_description(source.tracer, about, "sr"),
-        )
+    report = sr.MeasurementReport(
+        observation_context=context,
+        procedure_reported=concept(_PET_WHOLE_BODY),
+        imaging_measurements=[*groups, _totals(source, found, about)],
+        title=concept(Code("126000", "DCM", "Imaging Measurement Report")),
+    )
+    out = sr.Comprehensive3DSR(
+        evidence=[seg],
+        content=report[0],
+        series_instance_uid=source.uid(about, "sr", "series"),
+        series_number=1,
+        sop_instance_uid=source.sop_uid(about, "sr"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=series_description(source.tracer, about, "sr"),
+    )
     finish(out, source, about, "sr")
     return out
 
