@@ -32,6 +32,7 @@ ELSEWHERE = {
     "apply-review": "reporting/test_review.py",
     "compare": "reporting/test_compare.py",
     "serve": "operation/test_serve.py",
+    "node": "operation/node/test_engine.py",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from deeppsma.operation.node.spool import Spool, StoredStudy, write_whole
 from deeppsma.operation.serve import log
 
 _DAY_S = 86400.0
-_POLL_S, _SWEEP_S, _METRICS_S = 1.0, 600.0, 15.0
+_POLL_S, _NAP_S, _SWEEP_S, _METRICS_S = 1.0, 0.1, 600.0, 15.0
 _BACKOFF_MAX_S = 3600.0
 #: Where results lie below a job's output.
 RESULT_FOLDER = "dicom"
@@ -52,12 +51,13 @@ class Node:
         self.metrics = Metrics({"recipe": settings.run.recipe})
         self._site = read_site(Path(settings.run.site)) if settings.run.site else Site()
         self._facts: dict[tuple[str, str, float], StudyFacts] = {}
-        self._stop = threading.Event()
+        # No lock: it is set by a signal's handler, which would wait for the very thread that it interrupts.
+        self._stopping = False
         self._next_sweep = self._next_metrics = 0.0
 
     def stop(self) -> None:
         """Let `serve` end soon; a job that runs is begun anew at the next start."""
-        self._stop.set()
+        self._stopping = True
 
     def serve(self) -> None:
         """Listen and work until `stop`.
@@ -71,12 +71,17 @@ class Node:
         self.metrics.ready = True
         log("node listens", ae_title=self.settings.receive.ae_title, port=port, **self.jobs.counts())
         try:
-            while not self._stop.is_set():
+            while not self._stopping:
                 if not self.step():
-                    self._stop.wait(self._poll_s)
+                    self._pause()
         finally:
             self.receiver.stop()
             log("node stopped", **self.jobs.counts())
+
+    def _pause(self) -> None:
+        until = time.monotonic() + self._poll_s
+        while not self._stopping and time.monotonic() < until:
+            time.sleep(_NAP_S)
 
     def step(self) -> bool:
         """Do what is due: make jobs, sweep, and run or send one job; False if there was none."""
@@ -164,7 +169,7 @@ class Node:
         try:
             command = self._command(self.jobs.input(job), self.jobs.attempt(job))
             said = self.jobs.folder(job) / "said.txt"
-            ended = run_process(command, said, self.settings.run.time_limit_s, self._stop.is_set)
+            ended = run_process(command, said, self.settings.run.time_limit_s, lambda: self._stopping)
         finally:
             self.metrics.busy = False
         seconds = time.monotonic() - began
