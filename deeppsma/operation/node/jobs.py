@@ -50,6 +50,8 @@ class NodeJob:
         When it is tried next.
     delivered
         Destinations that have all of it.
+    again
+        Whether it was done, and its studies have come again.
     reason
         Why it was given up, or failed last.
     """
@@ -63,6 +65,7 @@ class NodeJob:
     absences: int = 0
     not_before: float = 0.0
     delivered: tuple[str, ...] = ()
+    again: bool = False
     reason: str = ""
 
     def __post_init__(self) -> None:
@@ -223,7 +226,8 @@ class JobStore:
             job = _read(self._jobs / key)
             has_result = self.output(job).is_dir()
             fresh = {"attempts": 0, "absences": 0, "not_before": 0.0, "delivered": (), "made": time.time()}
-            return self.update(job, state=SENDING if has_result else QUEUED, **fresh)
+            again = place == self._done
+            return self.update(job, state=SENDING if has_result else QUEUED, again=again, **fresh)
         return None
 
     def _end(self, job: NodeJob) -> NodeJob:

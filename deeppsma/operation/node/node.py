@@ -15,7 +15,7 @@ from deeppsma.operation.node.child import run_process, segment_command
 from deeppsma.operation.node.jobs import QUEUED, SENDING, JobStore, NodeJob
 from deeppsma.operation.node.pairing import StudyFacts, is_whole, look_at, ready_jobs
 from deeppsma.operation.node.receiver import Receiver
-from deeppsma.operation.node.sender import AwayError, RefusedError, result_objects, send
+from deeppsma.operation.node.sender import AwayError, RefusedError, has_all, result_objects, send
 from deeppsma.operation.node.settings import NodeSettings
 from deeppsma.operation.node.spool import Spool, StoredStudy, write_whole
 from deeppsma.operation.serve import log
@@ -202,7 +202,10 @@ class Node:
             if to.name in job.delivered:
                 continue
             try:
-                send(objects, to, self.settings.receive.ae_title)
+                # An archive that passes a study on whenever something of it is new would have it come for ever.
+                there = job.again and has_all(objects, to, self.settings.receive.ae_title)
+                if not there:
+                    send(objects, to, self.settings.receive.ae_title)
             except AwayError as error:
                 away.append(str(error))
                 log("destination away", job=job.key, to=to.name)
@@ -211,7 +214,7 @@ class Node:
                 log("result refused", job=job.key, to=to.name)
             else:
                 job = self.jobs.update(job, delivered=(*job.delivered, to.name))
-                log("result sent", job=job.key, to=to.name, objects=len(objects), confirmed=to.confirm)
+                log("result sent", job=job.key, to=to.name, objects=0 if there else len(objects), confirmed=to.confirm)
         if refused:
             self._failed(self.jobs.update(job, attempts=job.attempts + 1), refused[0])
         elif not away:

@@ -8,6 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.core.errors import ConfigurationError
+from deeppsma.io.dicom.result_object import MANUFACTURER, MODEL
 from deeppsma.io.dicom.series import CT_CLASS, PET_CLASS, SEG_CLASSES
 from deeppsma.operation.node.sender import without_delay
 from deeppsma.operation.node.settings import Receive
@@ -16,6 +17,7 @@ from deeppsma.operation.node.tls import server_context
 from deeppsma.operation.serve import log
 
 if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
     from pynetdicom.events import Event
 
 #: What the reader makes something of; a study's other objects are taken, too, so that it arrives whole, and left out.
@@ -34,6 +36,8 @@ TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.90",
     "1.2.840.10008.1.2.4.91",
 )
+_IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_MAKER = ("Manufacturer", "ManufacturerModelName")
 TAKEN, NO_SPACE, WRONG_CLASS, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
 _ASSOCIATIONS_MAX, _TIMEOUT_S = 10, 60.0
 
@@ -111,7 +115,10 @@ class Receiver:
             return TAKEN, "left_out"
         try:
             file = event.encoded_dataset()
-            self._put(identity_of(file), file)
+            head = head_of(file)
+            if is_own_result(head):
+                return TAKEN, "own_results"
+            self._put(identity_of(head), file)
         except ValueError:
             return WRONG_CLASS, "without_identity"
         except OSError:
@@ -135,19 +142,27 @@ class Receiver:
             log("images received", calling=_title(event), **counts)
 
 
-def identity_of(file: bytes) -> Identity:
-    """What a DICOM file says it is.
+def head_of(file: bytes) -> Dataset:
+    """The few tags of a DICOM file that say what it is."""
+    from pydicom import dcmread
+
+    return dcmread(BytesIO(file), stop_before_pixels=True, specific_tags=[*_IDENTITY, *_MAKER])
+
+
+def identity_of(head: Dataset) -> Identity:
+    """What an image says it is.
 
     Raises
     ------
     ValueError
         If it has no PatientID, or lacks a UID.
     """
-    from pydicom import dcmread
+    return Identity(*(str(head.get(keyword) or "").strip() for keyword in _IDENTITY))
 
-    keywords = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    head = dcmread(BytesIO(file), stop_before_pixels=True, specific_tags=list(keywords))
-    return Identity(*(str(head.get(keyword) or "").strip() for keyword in keywords))
+
+def is_own_result(head: Dataset) -> bool:
+    """Whether this program has made it: an archive passes it on to where the images go, and it would be new input."""
+    return tuple(head.get(keyword) for keyword in _MAKER) == (MANUFACTURER, MODEL)
 
 
 def _title(event: Event) -> str:

@@ -103,7 +103,7 @@ def send(objects: Sequence[ResultObject], to: Destination, own_title: str) -> No
     RefusedError
         If it does not take an object, or does not find it afterwards.
     """
-    archive = _DicomWeb(to) if to.stow else _DicomNode(to, own_title)
+    archive = _archive(to, own_title)
     archive.store(objects)
     if not to.confirm:
         return
@@ -114,6 +114,26 @@ def send(objects: Sequence[ResultObject], to: Destination, own_title: str) -> No
         if again + 1 < _CONFIRM_TRIES:
             time.sleep(_CONFIRM_PAUSE_S)
     raise RefusedError(f"{to.name} does not find {len(missing)} of {len(objects)} objects that it has taken")
+
+
+def has_all(objects: Sequence[ResultObject], to: Destination, own_title: str) -> bool:
+    """Whether a destination that can be asked has all objects already.
+
+    Raises
+    ------
+    AwayError
+        If it cannot be reached.
+    """
+    if not to.confirm:
+        return False
+    try:
+        return {one.instance for one in objects} <= _archive(to, own_title).find(objects)
+    except RefusedError:
+        return False
+
+
+def _archive(to: Destination, own_title: str) -> _DicomWeb | _DicomNode:
+    return _DicomWeb(to) if to.stow else _DicomNode(to, own_title)
 
 
 def without_delay(event: Event) -> None:

@@ -20,7 +20,7 @@ from deeppsma.operation.node import node as node_module
 from deeppsma.operation.node import sender
 from deeppsma.operation.node.child import Ended, last_line, run_process
 from deeppsma.operation.node.node import Node
-from deeppsma.operation.node.receiver import identity_of
+from deeppsma.operation.node.receiver import head_of, identity_of
 from deeppsma.operation.node.settings import Keep, read_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -80,7 +80,7 @@ def make(tmp_path, pacs):
 
 def take(node, files):
     for path in files:
-        node.spool.store(identity_of(path.read_bytes()), path.read_bytes())
+        node.spool.store(identity_of(head_of(path.read_bytes())), path.read_bytes())
 
 
 def ended(node, state):
@@ -108,7 +108,7 @@ def test_two_studies_become_one_result_in_both(make, pacs, job, studies, order):
     assert len(ended(node, "done")) == 1
 
 
-def test_studies_that_come_again_are_sent_again_and_nothing_is_computed(make, pacs, job, studies):
+def test_studies_that_come_again_are_not_computed_again_nor_sent_where_they_are(make, pacs, job, studies):
     node = make()
     for _ in range(2):
         take(node, studies["psma"] + studies["fdg"])
@@ -116,8 +116,13 @@ def test_studies_that_come_again_are_sent_again_and_nothing_is_computed(make, pa
     take(node, studies["psma"])  # one alone: of the same pair
     run(node)
     assert job.begun == 1
-    assert len(pacs.came) == 12
-    assert len(pacs.objects) == 4
+    assert len(pacs.came) == len(pacs.objects) == 4
+    before = set(pacs.objects)
+    pacs.objects.clear()
+    take(node, studies["psma"] + studies["fdg"])
+    run(node)
+    assert set(pacs.objects) == before
+    assert job.begun == 1
 
 
 def test_quiet_is_waited_for(make, job, studies):

@@ -15,6 +15,8 @@ from pydicom import dcmread
 from pydicom.uid import JPEGLSLossless
 
 from deeppsma.core.errors import ConfigurationError
+from deeppsma.io.dicom.result_object import MANUFACTURER, MODEL
+from deeppsma.io.dicom.series import SEG_CLASSES
 from deeppsma.operation.node import tls
 from deeppsma.operation.node.receiver import NO_SPACE, WRONG_CLASS, Receiver
 from deeppsma.operation.node.settings import Receive
@@ -106,6 +108,14 @@ def test_a_dose_report_is_taken_and_left_out(spool, port):
     report = pet_slice(0, 1)
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.67"
     assert send_files(port, [report]) == [0]
+    assert not stored(spool)
+
+
+def test_results_that_come_back_are_left_out(spool, port):
+    result = pet_slice(0, 1)
+    result.SOPClassUID = result.file_meta.MediaStorageSOPClassUID = SEG_CLASSES[0]
+    result.Manufacturer, result.ManufacturerModelName = MANUFACTURER, MODEL
+    assert send_files(port, [result]) == [0]
     assert not stored(spool)
 
 
