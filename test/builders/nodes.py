@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from builders.dicom_files import as_psma, write_ct, write_pet
+from builders.dicom_files import as_psma, edited, write_ct, write_pet
 from builders.pacs import Pacs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +56,23 @@ def write_studies(folder: Path, comment: str = "", count: int = 3) -> dict[str, 
     write_ct(folder / "fdg", edit, count, study="1")
     write_pet(folder / "psma", psma, count, study="2")
     return {name: sorted((folder / name).glob("*.dcm")) for name in ("fdg", "psma")}
+
+
+def write_pair(folder):
+    """Two sessions in one frame of reference: nothing is to be registered."""
+
+    def fdg(image):
+        edited(FrameOfReferenceUID="1.2.826.0.1.3680043.10.999.7")(image)
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{image.SOPInstanceUID}.7"
+
+    def psma(image):
+        as_psma(image)
+        fdg(image)
+
+    write_pet(folder / "fdg", fdg, 12)
+    write_ct(folder / "fdg", fdg, 12)
+    write_pet(folder / "psma", psma, 12, series="7", study="2")
+    return {name: sorted((folder / name).iterdir()) for name in ("psma", "fdg")}
 
 
 class NodeProcess:

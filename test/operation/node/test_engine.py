@@ -7,30 +7,12 @@ import subprocess
 import sys
 
 import pytest
-from builders.dicom_files import as_psma, edited, write_ct, write_pet
-from builders.nodes import ROOT, settings_text, wait_until
+from builders.nodes import ROOT, settings_text, wait_until, write_pair
 from builders.pacs import Pacs, free_port, send_files
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 #: SEG, RTSTRUCT, Comprehensive 3D SR.
 CLASSES = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.88.34"}
-
-
-def write_pair(folder):
-    """Two sessions in one frame of reference: nothing is to be registered."""
-
-    def fdg(image):
-        edited(FrameOfReferenceUID="1.2.826.0.1.3680043.10.999.7")(image)
-        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{image.SOPInstanceUID}.7"
-
-    def psma(image):
-        as_psma(image)
-        fdg(image)
-
-    write_pet(folder / "fdg", fdg, 12)
-    write_ct(folder / "fdg", fdg, 12)
-    write_pet(folder / "psma", psma, 12, series="7", study="2")
-    return {name: sorted((folder / name).iterdir()) for name in ("psma", "fdg")}
 
 
 def test_two_studies_through_the_command_line(tmp_path, tiny_weights):
