@@ -236,7 +236,8 @@ class _DicomWeb:
     def store(self, objects: Sequence[ResultObject]) -> None:
         parts = []
         for one in objects:
-            head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom; transfer-syntax={one.transfer_syntax}\r\n\r\n"
+            # The transfer syntax stands in the file: Orthanc passes over, without a word, parts whose type names it.
+            head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n"
             parts += [head.encode(), one.path.read_bytes(), b"\r\n"]
         kind = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
         body = b"".join([*parts, f"--{_BOUNDARY}--\r\n".encode()])
