@@ -41,6 +41,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/app \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# A volume that is mounted here for a node's storage takes this owner.
+RUN install -d -o 1000 -g 1000 /data
 WORKDIR /opt/app
 USER 1000:1000
 

@@ -17,7 +17,12 @@ from deeppsma.cli import commands
 from deeppsma.cli.commands import main
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "hospital/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 #: Commands whose work takes minutes, or needs what a test has to make first: the tests that run them.
 ELSEWHERE = {
     "phantom": "phantom/test_write_cohort.py",
@@ -32,6 +37,7 @@ ELSEWHERE = {
     "apply-review": "reporting/test_review.py",
     "compare": "reporting/test_compare.py",
     "serve": "operation/test_serve.py",
+    "node": "operation/node/test_engine.py",
 }
 
 

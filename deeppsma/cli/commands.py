@@ -9,9 +9,10 @@ from pathlib import Path
 
 from deeppsma._version import __version__
 from deeppsma.cli.cohort import add_cohort
-from deeppsma.cli.dicom import add_dicom, add_dicom_case, dicom_options
+from deeppsma.cli.dicom import add_dicom, add_dicom_case, add_dicom_out, dicom_options
 from deeppsma.cli.doctor import add_doctor
 from deeppsma.cli.exit_status import guarded
+from deeppsma.cli.node import add_node
 from deeppsma.cli.options import add_device, add_jobs, add_weights, request
 from deeppsma.cli.reporting import add_reporting, write_report_of
 from deeppsma.cli.research import add_research
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     add_reporting(commands)
     add_research(commands)
     add_serve(commands)
+    add_node(commands)
     add_doctor(commands)
     return parser
 
@@ -102,6 +104,7 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "votes on, with its measurements, votes and verdict",
     )
     add_dicom_case(command)
+    add_dicom_out(command)
     command.add_argument(
         "--deadline",
         type=_duration,

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deeppsma.core.defaults import DICOM_DEFAULT, DICOM_KINDS, dicom_kinds
+
 if TYPE_CHECKING:
     from deeppsma.preprocessing.dicom_case import DicomOptions
 
@@ -65,6 +67,24 @@ def add_dicom_case(command: argparse.ArgumentParser) -> None:
         help="make missing organ maps by TotalSegmentator, which must be installed, with the weights that lie there",
     )
     add_choice(group)
+
+
+def add_dicom_out(command: argparse.ArgumentParser) -> None:
+    """Options of results as DICOM objects."""
+    kinds, usual = ",".join(DICOM_KINDS), ",".join(DICOM_DEFAULT)
+    group = command.add_argument_group("results as DICOM", "see docs/dicom.md")
+    group.add_argument(
+        "--dicom",
+        dest="dicom_out",
+        type=dicom_kinds,
+        metavar="KINDS",
+        help=f"objects for the PETs' studies, into OUT/dicom: of {kinds}, or none (default for DICOM files: {usual})",
+    )
+    group.add_argument(
+        "--pseudonymize",
+        action="store_true",
+        help="in those objects, replace name, number, dates and all UIDs of patient and studies",
+    )
 
 
 def dicom_options(options: argparse.Namespace) -> DicomOptions:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deeppsma.core.defaults import PROBABILITY_SUFFIXES
+from deeppsma.core.defaults import DICOM_KINDS, PROBABILITY_SUFFIXES
 from deeppsma.core.errors import InputError, OutputError
 from deeppsma.core.interruption import state_outcome, undone_at_end, uninterrupted
 from deeppsma.core.memory import raise_if_short
@@ -33,6 +33,8 @@ from deeppsma.io.publishing import (
 
 REPORT_NAME = "run_report.json"
 PICTURE_NAME = "overview.png"
+#: Folder of DICOM objects, beside ``images``; `dicom_path` names them.
+DICOM_FOLDER = "dicom"
 #: What `deeppsma.reporting.report_files` writes beside a result; it goes when the result goes.
 READING_NAMES = ("report.html", "report.pdf", "lesions.csv", "report_foci.npz", "report.json")
 #: Holds the path of the case that was segmented; `deeppsma.cli` writes it, for a report that is made later.
@@ -44,6 +46,15 @@ _NOTHING_WRITTEN = "no result was written"
 def mask_path(out: Path, tracer: Tracer) -> Path:
     """Where a tracer's mask goes: the platform's output sockets."""
     return out / "images" / f"{tracer}-pet-ttb" / f"{tracer}-pet-ttb.mha"
+
+
+def dicom_path(out: Path, tracer: Tracer, kind: str) -> Path:
+    """Where a tracer's DICOM object of a kind goes."""
+    return out / DICOM_FOLDER / str(tracer) / f"{kind}.dcm"
+
+
+def _dicom_paths(out: Path) -> list[Path]:
+    return [dicom_path(out, tracer, kind) for tracer in Tracer for kind in DICOM_KINDS]
 
 
 def probability_name(tracer: Tracer, suffix: str) -> str:
@@ -259,7 +270,9 @@ def _cannot(out: Path, error: OSError) -> OutputError:
 
 def _prepare(out: Path) -> None:
     """Clear what killed runs left, refuse what is not ours, remove an earlier result."""
-    for place in (out / "images", *(mask_path(out, tracer).parent for tracer in Tracer)):
+    folders = [mask_path(out, tracer).parent for tracer in Tracer]
+    folders += [out / DICOM_FOLDER, *(dicom_path(out, tracer, "seg").parent for tracer in Tracer)]
+    for place in (out / "images", *folders):
         if place.is_symlink():
             raise OutputError(place, "is a link to another folder", "give a folder of its own, without links in it")
         if place.exists() and not place.is_dir():
@@ -272,8 +285,9 @@ def _prepare(out: Path) -> None:
         others = [path.name for path in there if path != own or not ours]
         if others:
             raise OutputError(own.parent, f"holds {min(others)}, which no run of deeppsma wrote", _NOT_OURS)
-    if (out / PICTURE_NAME).exists() and not ours:
-        raise OutputError(out / PICTURE_NAME, "was written by no run of deeppsma", _NOT_OURS)
+    for path in (out / PICTURE_NAME, *_dicom_paths(out)):
+        if path.exists() and not ours:
+            raise OutputError(path, "was written by no run of deeppsma", _NOT_OURS)
     if ours:
         _remove_result(out)
 
@@ -295,6 +309,9 @@ def _remove_result(out: Path) -> None:
     for tracer in Tracer:
         mask_path(out, tracer).unlink(missing_ok=True)
         remove_empty(mask_path(out, tracer).parent, out)
+    for path in _dicom_paths(out):
+        path.unlink(missing_ok=True)
+        remove_empty(path.parent, out)
     probabilities = [probability_name(tracer, suffix) for tracer in Tracer for suffix in PROBABILITY_SUFFIXES]
     for name in (*probabilities, *READING_NAMES, PICTURE_NAME, CASE_NAME, REPORT_NAME):
         (out / name).unlink(missing_ok=True)

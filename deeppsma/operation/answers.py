@@ -47,10 +47,13 @@ class Steps:
         Where answers lie, each in a folder of its own.
     until
         When the last one must be there, on the clock of `time.monotonic`.
+    lacking
+        What the full answer alone will have beside its masks, as a line for early answers' run reports; or empty.
     """
 
     folder: Path
     until: float
+    lacking: str = ""
     plan: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, run: CaseRun, method: Method) -> Method:
@@ -102,6 +105,8 @@ class Steps:
 
     def _write(self, masks: dict[Tracer, Volume], report: dict[str, Any], name: str) -> None:
         out = self.folder / name
+        if self.lacking:
+            report = {**report, "fallbacks": [*report["fallbacks"], self.lacking]}
         with output_folder(out) as staging:
             write_result(staging, out, masks, report)
 

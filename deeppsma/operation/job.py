@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
-from deeppsma.core.errors import ConfigurationError
+from deeppsma.core.defaults import DEFAULT_RECIPE, DICOM_DEFAULT, PROBABILITY_SUFFIXES, dicom_kinds
+from deeppsma.core.errors import ConfigurationError, DeepPsmaError
 from deeppsma.core.stopwatch import Stopwatch
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.case import Case
+from deeppsma.io.dicom.site import read_site
+from deeppsma.io.dicom.study import DicomPatient
 from deeppsma.io.result_folder import (
+    DICOM_FOLDER,
     output_folder,
     probability_name,
     write_beside,
@@ -26,7 +29,9 @@ from deeppsma.operation.answers import Steps
 from deeppsma.pipeline.recipe import load_recipe
 from deeppsma.pipeline.run_report import RunReport
 from deeppsma.pipeline.segment import Segmentation, segment
-from deeppsma.preprocessing.dicom_case import DicomOptions, open_case
+from deeppsma.preprocessing.dicom_case import DicomOptions, open_with_source
+from deeppsma.reporting.dicom_objects import DicomObjects, DicomRequest
+from deeppsma.reporting.pictures import kind_of_patient
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class Job:
     mirrored
         Whether models of nnU-Net are averaged over mirrored images, too; None
         for what the recipe, or else each model, says.
+    dicom_out
+        DICOM objects to write beside the masks; None for
+        `deeppsma.core.defaults.DICOM_DEFAULT` where the case is DICOM.
+    pseudonymize
+        Whether those name the patient and the studies otherwise.
     """
 
     case: Path
@@ -68,8 +78,17 @@ class Job:
     foci: str = ""
     dicom: DicomOptions | None = None
     mirrored: bool | None = None
+    dicom_out: tuple[str, ...] | None = None
+    pseudonymize: bool = False
+
+    @property
+    def dicom_request(self) -> DicomRequest:
+        """The DICOM objects that are wanted if the case is DICOM."""
+        asked = self.dicom_out is not None or self.pseudonymize
+        return DicomRequest(DICOM_DEFAULT if self.dicom_out is None else self.dicom_out, self.pseudonymize, asked)
 
     def __post_init__(self) -> None:
+        _ = self.dicom_request  # checks itself
         if self.probabilities not in ("", *PROBABILITY_SUFFIXES):
             raise ValueError(f"probabilities are written as {' or '.join(PROBABILITY_SUFFIXES)}")
         if self.foci and (Path(self.foci).name != self.foci or not self.foci.endswith(".csv")):
@@ -105,12 +124,15 @@ def run_job(
     watch = Stopwatch()
     with output_folder(job.out) as staging:
         with watch.stage("read headers"):
-            case = open_case(job.case, job.dicom)
+            case, patient = open_with_source(job.case, job.dicom)
+            objects, failure = _dicom_objects(job, patient)
             recipe = load_recipe(job.recipe)
             store = WeightsStore.default(job.weights)
         if job.foci and not recipe.looks_at_foci:
             found = f"recipe {recipe.name} looks at no foci"
             raise ConfigurationError("--foci", found, "leave it out, or choose gtrc or second_opinion")
+        if steps is not None and objects is not None:
+            steps.lacking = "no DICOM objects: they are made with the full answer alone"
         progress = _bar if show_progress else None
         with_probabilities = bool(job.probabilities)
         result = segment(case, recipe, store, job.device, progress, watch, with_probabilities, steps, job.mirrored)
@@ -118,12 +140,49 @@ def run_job(
         for tracer, volume in result.probabilities.items():
             write_beside(volume, staging / probability_name(tracer, job.probabilities))
         report = result.report if steps is None else replace(result.report, deadline=steps.plan)
+        if objects is not None:
+            failure = _write_objects(objects, staging / DICOM_FOLDER, case, result)
+        if failure:
+            report = replace(report, fallbacks=(*report.fallbacks, failure))
         if job.foci:
             report = replace(report, foci=result.foci)
             write_table(_rows(result.foci), staging / job.foci)
         if beside is not None:
             beside(staging, case, result)
         return write_result(staging, job.out, result.masks, report.as_dict(), picture), report
+
+
+def _dicom_objects(job: Job, patient: DicomPatient | None) -> tuple[DicomObjects | None, str]:
+    """What writes DICOM objects, or None; and why there are none though nobody chose so.
+
+    Raises
+    ------
+    DeepPsmaError
+        If they were asked for and cannot be made.
+    """
+    request = job.dicom_request
+    if not request.kinds or (patient is None and not request.asked):
+        return None, ""
+    if patient is None:
+        found = "the case is no folder of DICOM files: there is no series that DICOM objects could refer to"
+        raise ConfigurationError("--dicom", found, "leave it out, or give the DICOM files")
+    try:
+        return DicomObjects.of(request, patient, bool(kind_of_patient(job.case))), ""
+    except DeepPsmaError as error:
+        if request.asked:
+            raise
+        return None, f"no DICOM objects: {error}"
+
+
+def _write_objects(objects: DicomObjects, folder: Path, case: Case, result: Segmentation) -> str:
+    """Write DICOM objects; gives why not, where nobody asked for them."""
+    try:
+        objects.write(folder, case, result.masks, result.report.as_dict())
+    except DeepPsmaError as error:
+        if objects.request.asked:
+            raise
+        return f"no DICOM objects: {error}"
+    return ""
 
 
 def job_of_container(environment: Mapping[str, str] = os.environ) -> Job:
@@ -138,14 +197,31 @@ def job_of_container(environment: Mapping[str, str] = os.environ) -> Job:
     holds_model = model.is_dir() and any(model.iterdir())
     if environment.get("DEEPPSMA_MODEL"):
         holds_model = True  # asked for by name: it must be there
-    return Job(
-        case=Path(environment.get("DEEPPSMA_INPUT") or "/input"),
-        out=Path(environment.get("DEEPPSMA_OUTPUT") or "/output"),
-        recipe=environment.get("DEEPPSMA_RECIPE") or DEFAULT_RECIPE,
-        device=environment.get("DEEPPSMA_DEVICE") or "auto",
-        weights=model if holds_model else None,
-        mirrored=_yes_or_no("DEEPPSMA_MIRROR", environment.get("DEEPPSMA_MIRROR", "")),
-    )
+    kinds = environment.get("DEEPPSMA_DICOM_OUT")
+    try:
+        return Job(
+            case=Path(environment.get("DEEPPSMA_INPUT") or "/input"),
+            out=Path(environment.get("DEEPPSMA_OUTPUT") or "/output"),
+            recipe=environment.get("DEEPPSMA_RECIPE") or DEFAULT_RECIPE,
+            device=environment.get("DEEPPSMA_DEVICE") or "auto",
+            weights=model if holds_model else None,
+            mirrored=_yes_or_no("DEEPPSMA_MIRROR", environment.get("DEEPPSMA_MIRROR", "")),
+            dicom=_dicom_of(environment),
+            dicom_out=dicom_kinds(kinds) if kinds else None,
+            pseudonymize=environment.get("DEEPPSMA_PSEUDONYMIZE", "") not in ("", "0"),
+        )
+    except ValueError as error:
+        raise ConfigurationError("DEEPPSMA_DICOM_OUT", str(error), "mend it") from None
+
+
+def _dicom_of(environment: Mapping[str, str]) -> DicomOptions:
+    site, threshold = environment.get("DEEPPSMA_SITE"), environment.get("DEEPPSMA_FDG_THRESHOLD")
+    try:
+        thresholds = {Tracer.FDG: float(threshold)} if threshold else {}
+    except ValueError:
+        found = f"{threshold!r} is no number"
+        raise ConfigurationError("DEEPPSMA_FDG_THRESHOLD", found, "give the SUV threshold") from None
+    return DicomOptions(site=read_site(Path(site) if site else None), thresholds_suv=thresholds)
 
 
 def _yes_or_no(name: str, value: str) -> bool | None:
@@ -175,7 +251,7 @@ def _bar(total: int) -> Callable[[], None]:
 
 
 def _picture(folder: Path, case: Case, result: Segmentation) -> bytes:
-    from deeppsma.reporting.pictures import kind_of_patient, overview
+    from deeppsma.reporting.pictures import overview
 
     return overview(
         {tracer: case.study(tracer).read_pet() for tracer in case.tracers},

@@ -89,7 +89,8 @@ class Service:
 
 def log(event: str, **more: Any) -> None:
     """One JSON line on stdout; no names of patients or files."""
-    print(json.dumps({"time": round(time.time(), 3), "event": event, **more}), flush=True)
+    line = json.dumps({"time": round(time.time(), 3), "event": event, **more})
+    print(f"{line}\n", end="", flush=True)  # in one piece: other threads write, too
 
 
 def open_server(service: Service, host: str, port: int) -> ThreadingHTTPServer:

@@ -120,10 +120,16 @@ def open_case(folder: Path | str, options: DicomOptions | None = None) -> Case:
     InputError
         One line: which file, what was found, what to do.
     """
+    return open_with_source(folder, options)[0]
+
+
+def open_with_source(folder: Path | str, options: DicomOptions | None = None) -> tuple[Case, DicomPatient | None]:
+    """As `open_case`, with the DICOM series that the case was made of; None for the other layouts."""
     folder = Path(folder)
     if lies_as_dicom(folder):
-        return open_dicom_case(folder, options).case
-    return load_case(folder)
+        opened = open_dicom_case(folder, options)
+        return opened.case, opened.patient
+    return load_case(folder), None
 
 
 def lies_as_dicom(folder: Path) -> bool:
