@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deeppsma.core.threads import prepare_threads
 
@@ -16,6 +17,10 @@ from builders.patients import small_patient
 
 from deeppsma.phantom.write_cohort import write_patient
 from deeppsma.training.samples import cached_samples, case_folders
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 pytest_plugins = ["builders.nnunet_fixtures", "builders.keras_fixtures"]
 
