@@ -32,6 +32,9 @@ ELSEWHERE = {
     "apply-review": "reporting/test_review.py",
     "compare": "reporting/test_compare.py",
     "serve": "operation/test_serve.py",
+    "cohort": "operation/cohort/test_run.py",
+    "cohort-tables": "operation/cohort/test_tables.py",
+    "cohort-bids": "operation/cohort/test_bids.py",
 }
 
 
