@@ -45,6 +45,6 @@ def tiny_weights(folder: Path) -> Path:
     with torch.no_grad():  # about half of all hot voxels are called disease
         for name, module in network.named_modules():
             if name.endswith("output_block.conv.conv"):
-                module.weight *= 20  # type: ignore[operator]
+                module.weight *= 20
     write_member(folder / "cds-compact", SMALL_NETWORK, network.state_dict(), {"data": "nothing (random weights)"})
     return folder

@@ -4,7 +4,7 @@
     python -m benchmarks.cohort_scale FOLDER --cases 40
 
 ``--stubs``: that many cases whose result is a stand-in go through scheduler, worker, hashes, records and tables.
-``--cases``: small synthetic patients and a tiny network, in one process, then with one worker and with two, which share the cores.
+``--cases``: small synthetic patients and a tiny network, in one process, then with one worker, then with two.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import resource
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.cohort_material import small_cohort, tiny_weights
@@ -110,7 +111,7 @@ def scaling(folder: Path, count: int) -> None:
     settings = CohortSettings("single", "cpu", weights)
     for name, workers in (("one", 1), ("two", 2)):
         request = CohortRequest(folder / "in", folder / name, settings, workers=workers)
-        end = timed(f"{name} worker(s)", lambda request=request: run_cohort(request), count)
+        end = timed(f"{name} worker(s)", partial(run_cohort, request), count)
         assert isinstance(end, CohortEnd)
         print(end.account)
         records = [Ledger(folder / name).record(case.name) for case in cases]

@@ -40,7 +40,8 @@ def request(root: Path, file: Path) -> CohortRequest:
     return CohortRequest(root / "in", root / "out", CohortSettings("single"), scheduler=str(file))
 
 
-def test_a_scheduler_file_is_enough_and_a_scheduler_that_dies_leaves_the_rest(tmp_path, started):
+def test_a_scheduler_file_is_enough_and_a_scheduler_that_dies_leaves_the_rest(tmp_path, started, monkeypatch):
+    monkeypatch.setattr("deeppsma.operation.cohort.dispatch._SILENCE_S", 3.0)
     file, scheduler = started
     for number in range(8):
         write_stub_case(tmp_path / f"in/c{number}", "" if number < 3 else "wait 0.2")
