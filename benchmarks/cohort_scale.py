@@ -4,7 +4,7 @@
     python -m benchmarks.cohort_scale FOLDER --cases 40
 
 ``--stubs``: that many cases whose result is a stand-in go through scheduler, worker, hashes, records and tables.
-``--cases``: small synthetic patients and a tiny network, in one process, then by one worker of one thread, then by two.
+``--cases``: small synthetic patients and a tiny network, in one process, then with one worker, then with two.
 """
 
 from __future__ import annotations

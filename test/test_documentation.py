@@ -38,6 +38,9 @@ ELSEWHERE = {
     "compare": "reporting/test_compare.py",
     "serve": "operation/test_serve.py",
     "node": "operation/node/test_engine.py",
+    "cohort": "operation/cohort/test_run.py",
+    "cohort-tables": "operation/cohort/test_tables.py",
+    "cohort-bids": "operation/cohort/test_bids.py",
 }
 
 

@@ -182,7 +182,7 @@ def test_one_tracer_alone_from_the_shell(platform_case, tmp_path, tiny_weights, 
     assert f"no {other.upper()} study: the networks see {tracer.upper()} alone" in result.stderr
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     masks = {f"images/{tracer}-pet-ttb/{tracer}-pet-ttb.mha"}
-    assert found == masks | {f"{tracer}-probability.mha", "overview.png", "run_report.json"}
+    assert found == masks | {f"{tracer}-probability.mha", "overview.png", "case.txt", "run_report.json"}
     assert set(json.loads((out / "run_report.json").read_text())["findings"]) == {tracer}
 
 

@@ -26,7 +26,7 @@ def write_thumbnail(staging: Path, case: Case, result: Segmentation) -> None:
 
 
 def thumbnail(case: Case, result: Segmentation) -> bytes:
-    """A PNG of a few kB."""
+    """A PNG of at most some 10 kB."""
     import io
 
     from PIL import Image

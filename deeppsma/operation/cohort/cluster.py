@@ -9,15 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeppsma.core.errors import ConfigurationError
+from deeppsma.core.errors import CohortError, ConfigurationError
 from deeppsma.core.threads import usable_cores
 
 if TYPE_CHECKING:
     from distributed import Client
 
+_log = logging.getLogger("deeppsma")
+
 _INSTALL = "pip install 'deeppsma[cohort]'"
 _LOOPBACK = "127.0.0.1"
 _CONNECT_S = 60.0
+#: How often a start of the workers is tried.
+_STARTS = 3
 #: What threads are counted by; see `deeppsma.core.threads`.
 _COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 #: For the cluster on this machine: results are small and nothing is kept in Dask's memory; a worker's death is ours to
@@ -133,7 +137,16 @@ def _local(environments: list[dict[str, str]]) -> Iterator[Any]:
         }
         for number, environment in enumerate(environments)
     }
-    with SpecCluster(workers=workers, scheduler=scheduler, security=security, **silent) as cluster:
+    for attempt in range(1, _STARTS + 1):
+        try:
+            cluster = SpecCluster(workers=workers, scheduler=scheduler, security=security, **silent)
+            break
+        except (RuntimeError, OSError) as error:  # a process was killed, or got no memory, while it started
+            if attempt == _STARTS:
+                found = f"could not be started, {_STARTS} times ({' '.join(str(error).split())[:200]})"
+                raise CohortError("workers", found, "look at memory and limits of processes, or give fewer") from None
+            _log.warning("workers could not be started (%s); once more", error)
+    with cluster:
         yield cluster
 
 

@@ -27,8 +27,8 @@ from deeppsma.operation.cohort.tables import CaseLine
 from deeppsma.reporting.report_files import HTML_NAME
 
 SUMMARY_NAME = "summary.html"
-#: A page of more pictures than that (3 kB each) opens too slowly.
-MOST_PICTURES = 2000
+#: A page of more pictures than that (10 kB each, at most) opens too slowly.
+MOST_PICTURES = 1000
 _MOST_LINES = 300
 #: Outliers lie so many interquartile ranges beyond the quartiles (Tukey), on the scale that is drawn.
 _FENCE = 1.5

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from builders.cohorts import stub_work, write_stub_case
 
-from deeppsma.core.errors import ConfigurationError
+from deeppsma.core.errors import CohortError, ConfigurationError
 from deeppsma.operation.cohort.plan import CohortRequest, CohortSettings
 from deeppsma.operation.cohort.run import run_cohort
 
@@ -40,7 +40,8 @@ def request(root: Path, file: Path) -> CohortRequest:
     return CohortRequest(root / "in", root / "out", CohortSettings("single"), scheduler=str(file))
 
 
-def test_a_scheduler_file_is_enough_and_a_scheduler_that_dies_leaves_the_rest(tmp_path, started):
+def test_a_scheduler_file_is_enough_and_a_scheduler_that_dies_leaves_the_rest(tmp_path, started, monkeypatch):
+    monkeypatch.setattr("deeppsma.operation.cohort.dispatch._SILENCE_S", 3.0)
     file, scheduler = started
     for number in range(8):
         write_stub_case(tmp_path / f"in/c{number}", "" if number < 3 else "wait 0.2")
@@ -59,6 +60,21 @@ def test_a_scheduler_file_is_enough_and_a_scheduler_that_dies_leaves_the_rest(tm
     assert end.account.done + end.account.left == 8
     assert 3 <= end.account.done <= 4  # the one that was being run may have ended
     assert end.account.left >= 4
+
+
+def test_workers_that_do_not_start_are_tried_again_and_then_one_line(tmp_path, monkeypatch):
+    tried = []
+
+    def fail(**_):
+        tried.append(1)
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("distributed.SpecCluster", fail)
+    write_stub_case(tmp_path / "in/a")
+    asked = CohortRequest(tmp_path / "in", tmp_path / "out", CohortSettings("single"), workers=1)
+    with pytest.raises(CohortError, match=r"could not be started, 3 times \(Nanny failed"):
+        run_cohort(asked, stub_work)
+    assert len(tried) == 3
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(tmp_path, monkeypatch):
