@@ -140,6 +140,7 @@ def test_killed_before_every_step(tmp_path, pacs):
         pacs.came.clear()
         step += 1
     assert step > 40
+    print(f"killed before each of {step - 1} steps")
 
 
 def test_settings_are_shown_and_checked(tmp_path, config, capsys):
