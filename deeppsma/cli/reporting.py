@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeppsma.cli.dicom import add_dicom_case, dicom_options
-from deeppsma.core.errors import InputError
+from deeppsma.cli.dicom import add_choice, add_dicom_case, dicom_options
+from deeppsma.core.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
     from deeppsma.preprocessing.dicom_case import DicomOptions
@@ -52,6 +52,14 @@ def add_reporting(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     command.add_argument("out", type=Path, metavar="OUT", help="result folder with its report")
     command.add_argument("review", type=Path, metavar="REVIEW", help="review.json that the page saved")
+    command.add_argument(
+        "--dicom-source",
+        type=Path,
+        metavar="FOLDER",
+        help="the DICOM files that the result was made from: also write the reviewed SEG, RTSTRUCT and SR",
+    )
+    command.add_argument("--pseudonymize", action="store_true", help="in those, as 'segment' does")
+    add_choice(command)
     command.set_defaults(run=_apply_review)
 
 
@@ -99,5 +107,13 @@ def _compare(options: argparse.Namespace) -> None:
 def _apply_review(options: argparse.Namespace) -> None:
     from deeppsma.reporting.apply_review import apply_review
 
-    for path in apply_review(options.out, options.review):
+    dicom = None
+    if options.dicom_source is not None:
+        from deeppsma.io.dicom.site import read_site
+        from deeppsma.io.dicom.study import open_patient
+
+        dicom = open_patient(options.dicom_source, read_site(options.site, tuple(options.tracer)))
+    elif options.pseudonymize:
+        raise ConfigurationError("--pseudonymize", "there are no DICOM objects", "give --dicom-source, too")
+    for path in apply_review(options.out, options.review, dicom, options.pseudonymize):
         print(path)

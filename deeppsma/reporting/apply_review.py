@@ -15,11 +15,13 @@ from deeppsma.core.errors import InputError
 from deeppsma.core.settings import read_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
+from deeppsma.io.dicom.study import DicomPatient
 from deeppsma.io.image_files import ImageFile
-from deeppsma.io.result_folder import REPORT_NAME, mask_path, output_folder, write_result
+from deeppsma.io.result_folder import DICOM_FOLDER, REPORT_NAME, mask_path, output_folder, write_result
 from deeppsma.reporting.lesion_table import LETTERS
 from deeppsma.reporting.report_files import FOCI_NAME, read_report_json
 from deeppsma.reporting.review import CANDIDATE_OFFSET
+from deeppsma.reporting.reviewed_dicom import write_reviewed
 from deeppsma.reporting.tables import REVIEW_FORMAT
 
 DECISIONS = ("confirm", "reject", "unsure")
@@ -71,7 +73,9 @@ def read_review(path: Path) -> SavedReview:
     return SavedReview(str(content.get("reviewer", "")), str(content.get("decided_at", "")), masks, decisions)
 
 
-def apply_review(out: Path, review_path: Path) -> list[Path]:
+def apply_review(
+    out: Path, review_path: Path, dicom: DicomPatient | None = None, pseudonymize: bool = False
+) -> list[Path]:
     """Write reviewed masks to ``OUT/reviewed``; the result itself stays as it is.
 
     A rejected lesion's voxels leave the mask; a confirmed possible miss joins it; all else stays.
@@ -82,6 +86,10 @@ def apply_review(out: Path, review_path: Path) -> list[Path]:
         A result's folder with its report.
     review_path
         Saved by that report's page.
+    dicom
+        The DICOM series that the result is of: SEG, RTSTRUCT and SR of the reviewed lesions are written, too.
+    pseudonymize
+        Whether those replace the patient's and the studies' identity.
 
     Returns
     -------
@@ -127,6 +135,9 @@ def apply_review(out: Path, review_path: Path) -> list[Path]:
     }
     target = out / REVIEWED_FOLDER
     with output_folder(target) as staging:
+        if dicom is not None:
+            place = staging / DICOM_FOLDER
+            write_reviewed(place, dicom, stored, review.decisions, report, run_report, pseudonymize)
         return write_result(staging, target, masks, {**run_report, "review": record})
 
 
