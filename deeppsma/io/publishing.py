@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deeppsma.core.errors import OutputError
+from deeppsma.core.hashing import file_sha256
 from deeppsma.core.interruption import uninterrupted
 
 STAGING_PREFIX = ".deeppsma-partial-"
@@ -143,7 +143,7 @@ def publish(staging: Path, folder: Path, last: str) -> list[Path]:
     names.sort(key=last.__eq__)
     for name in names:
         _sync(staging / name)
-    journal = {name: _sha256(staging / name) for name in names}
+    journal = {name: file_sha256(staging / name) for name in names}
     (staging / _JOURNAL).write_text(json.dumps(journal), encoding="utf-8")
     _sync(staging / _JOURNAL)
     moved: list[Path] = []
@@ -216,11 +216,6 @@ def _sync(path: Path) -> None:
 
 def _is_file(path: Path, sha256: str) -> bool:
     try:
-        return _sha256(path) == sha256
+        return file_sha256(path) == sha256
     except OSError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,7 +20,7 @@ from deeppsma.io.image_files import ImageFile
 from deeppsma.io.result_folder import DICOM_FOLDER, REPORT_NAME, mask_path, output_folder, write_result
 from deeppsma.reporting.lesion_table import LETTERS
 from deeppsma.reporting.report_files import FOCI_NAME, read_report_json
-from deeppsma.reporting.review import CANDIDATE_OFFSET
+from deeppsma.reporting.review import CANDIDATE_OFFSET, is_kept
 from deeppsma.reporting.reviewed_dicom import write_reviewed
 from deeppsma.reporting.tables import REVIEW_FORMAT
 
@@ -165,7 +165,7 @@ def reviewed_mask(
             continue
         missed = key.startswith(f"{letter}X")
         number = int(key[2:]) + CANDIDATE_OFFSET if missed else int(key[1:])
-        if decision == ("confirm" if missed else "reject"):
+        if is_kept(missed, decision) == missed:  # all else stays as it is
             flat[voxels[numbers == number]] = int(missed)
     return out
 

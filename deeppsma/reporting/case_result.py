@@ -162,7 +162,11 @@ def _check_findings(result: CaseResult) -> None:
 
 
 def case_result(
-    case: Case, masks: Mapping[Tracer, Volume], run_report: Mapping[str, Any], synthetic: bool = False
+    case: Case,
+    masks: Mapping[Tracer, Volume],
+    run_report: Mapping[str, Any],
+    synthetic: bool = False,
+    with_ct: bool = True,
 ) -> CaseResult:
     """A case with masks in memory.
 
@@ -170,6 +174,8 @@ def case_result(
     ----------
     case, masks, run_report, synthetic
         As `CaseResult` says; a mask for each tracer that is to be reported.
+    with_ct
+        Whether to read CTs; figures of lesions need none.
 
     Raises
     ------
@@ -183,6 +189,7 @@ def case_result(
         study, mask = case.study(tracer), masks[tracer]
         pet = study.read_pet()
         found = Volume((mask.voxels > 0).astype(np.uint8), mask.geometry)
-        scans[tracer] = TracerResult(tracer, pet, study.threshold_suv, found, study.read_organs(), study.read_ct())
+        ct = study.read_ct() if with_ct else None
+        scans[tracer] = TracerResult(tracer, pet, study.threshold_suv, found, study.read_organs(), ct)
     transform = case.fdg_to_psma if len(scans) == len(Tracer) else None
     return CaseResult(case.name, scans, transform, run_report, synthetic)

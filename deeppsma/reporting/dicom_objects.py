@@ -26,7 +26,7 @@ from deeppsma.io.dicom.lesion_map import LesionFigures, LesionMap
 from deeppsma.io.dicom.result_object import Provenance, ResultSource, require_highdicom, save
 from deeppsma.io.dicom.study import DicomPatient
 from deeppsma.models.weights import NOTICE
-from deeppsma.reporting.case_result import CaseResult, TracerResult, case_result
+from deeppsma.reporting.case_result import CaseResult, case_result
 from deeppsma.reporting.content import ReportContent, report_content
 from deeppsma.reporting.finding_sites import finding_site
 from deeppsma.reporting.lesion_table import FocusMap, Lesion, LesionTable, lesion_table
@@ -126,7 +126,7 @@ class DicomObjects:
                     content = report_content(case_result(case, found, run_report, self.synthetic))
                     self._write(folder, content.result, content.table, about, content)
                 else:
-                    result = _without_ct(case, found, run_report, together, self.synthetic)
+                    result = case_result(case, found, run_report, self.synthetic, with_ct=False)
                     self._write(folder, result, lesion_table(result), about)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -253,22 +253,10 @@ def provenance(run_report: Mapping[str, Any], created: datetime, reviewed: bool 
     return Provenance(method, name, str(run_report.get("notice") or NOTICE), created, reviewed)
 
 
-def _without_ct(
-    case: Case, masks: Mapping[Tracer, Volume], run_report: Mapping[str, Any], together: bool, synthetic: bool
-) -> CaseResult:
-    """As `case_result`, without CTs: figures of lesions need none."""
-    scans = {}
-    for tracer, mask in masks.items():
-        study = case.study(tracer)
-        scans[tracer] = TracerResult(tracer, study.read_pet(), study.threshold_suv, mask, study.read_organs())
-    transform = case.fdg_to_psma if together and len(scans) == len(Tracer) else None
-    return CaseResult(case.name, scans, transform, run_report, synthetic)
-
-
 def _picture(result: CaseResult, tracer: Tracer, about: Provenance) -> bytes:
-    from deeppsma.reporting.pictures import overview
+    from deeppsma.reporting.pictures import SYNTHETIC, overview
 
     scan = result.scans[tracer]
-    kind = "SYNTHETIC PATIENT, " if result.synthetic else ""
+    kind = SYNTHETIC if result.synthetic else ""
     note = f"{kind}{result.name}, recipe {about.recipe}. {NOTICE}"
     return overview({tracer: scan.pet}, {tracer: scan.mask}, {tracer: scan.threshold_suv}, note=note)

@@ -17,6 +17,8 @@ from deeppsma.core.volume import Volume
 if TYPE_CHECKING:
     from PIL import Image
 
+#: What a picture of the phantom's patient begins with.
+SYNTHETIC = "SYNTHETIC PATIENT, "
 #: Size of a picture's pixel, mm.
 PIXEL_MM = 2.0
 #: SUV that is black, in units of the tracer's threshold.
@@ -32,7 +34,7 @@ _HEADER_PX, _GAP_PX = 44, 16
 def kind_of_patient(folder: Path) -> str:
     """What a picture of a case must say on its face, for it travels alone: that the phantom made the patient."""
     cards = [place / "patient.json" for place in (folder, folder.resolve().parent)]
-    return "SYNTHETIC PATIENT, " if any(card.exists() for card in cards) else ""
+    return SYNTHETIC if any(card.exists() for card in cards) else ""
 
 
 def kind_of_cohort(folders: Sequence[Path]) -> str:

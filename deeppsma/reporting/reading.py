@@ -65,6 +65,7 @@ def segment(
     progress: ProgressBar | None = None,
     watch: Stopwatch | None = None,
     with_probabilities: bool = False,
+    mirrored: bool | None = None,
 ) -> Reading:
     """Segment a case.
 
@@ -72,7 +73,7 @@ def segment(
     ----------
     case
         A case, or the folder of one; DICOM, too.
-    recipe, weights, device, progress, watch, with_probabilities
+    recipe, weights, device, progress, watch, with_probabilities, mirrored
         See `deeppsma.pipeline.segment.segment`.
 
     Returns
@@ -93,6 +94,6 @@ def segment(
     watch = watch or Stopwatch()
     with watch.stage("read headers"):
         opened = case if isinstance(case, Case) else open_case(case)
-    found = pipeline.segment(opened, recipe, weights, device, progress, watch, with_probabilities)
+    found = pipeline.segment(opened, recipe, weights, device, progress, watch, with_probabilities, mirrored=mirrored)
     synthetic = not isinstance(case, Case) and bool(kind_of_patient(Path(case)))
     return Reading(found.masks, found.report, found.probabilities, found.foci, case=opened, synthetic=synthetic)

@@ -249,3 +249,16 @@ def sparse_components(index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, i
     first, second = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(flat), len(flat)))
     return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def is_kept(is_miss: bool, decision: str | None) -> bool:
+    """Whether a focus is disease after a review: a possible miss if it was confirmed, a lesion unless it was rejected.
+
+    Parameters
+    ----------
+    is_miss
+        Whether it is a possible miss.
+    decision
+        "confirm", "reject", "unsure", or None for none.
+    """
+    return decision == "confirm" if is_miss else decision != "reject"

@@ -25,7 +25,7 @@ from deeppsma.reporting.anatomy_names import SiteName
 from deeppsma.reporting.dicom_objects import DicomObjects, DicomRequest, made, provenance
 from deeppsma.reporting.finding_sites import finding_site
 from deeppsma.reporting.lesion_table import LETTERS
-from deeppsma.reporting.review import CANDIDATE_OFFSET
+from deeppsma.reporting.review import CANDIDATE_OFFSET, is_kept
 from deeppsma.reporting.suv_peak import RADIUS_MM, suv_peak
 
 #: Flat indices of the PET's grid, and whose voxel each is.
@@ -103,8 +103,7 @@ def kept(
     for number in np.unique(numbers).tolist():
         missed = number > CANDIDATE_OFFSET
         key = f"{LETTERS[tracer]}X{number - CANDIDATE_OFFSET}" if missed else f"{LETTERS[tracer]}{number}"
-        decision = decisions.get(key)
-        if (decision != "confirm") if missed else (decision == "reject"):
+        if not is_kept(missed, decisions.get(key)):
             continue
         mine = voxels[numbers == number]
         labels.reshape(-1)[mine] = len(figures) + 1

@@ -8,6 +8,7 @@ from builders.cases import GRIDS, write_platform_case
 
 import deeppsma
 from deeppsma.cli.commands import main
+from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.io.layouts import load_case
@@ -138,3 +139,8 @@ def test_a_segmentation_shows_itself(tmp_path, tiny_weights):
     assert 'id="ct-psma"' in page
     assert 'id="ct-psma"' not in result.report_html(with_ct=False)
     assert "srcdoc" in result.reading()._repr_html_()
+
+
+def test_what_the_command_line_can_say_python_can(platform_case, tiny_weights):
+    with pytest.raises(InputError, match="mirror"):  # a recipe without a model of nnU-Net
+        deeppsma.segment(platform_case, "single", tiny_weights, "cpu", mirrored=False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deeppsma.core.anatomy import ORGAN_CLASSES
 from deeppsma.core.errors import ConfigurationError, WeightsError
+from deeppsma.core.hashing import file_sha256
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.nnunet.config import ModelConfig
 from deeppsma.models.nnunet.folder import CHECKPOINT, ModelFolder, read_model_folder
@@ -229,8 +230,7 @@ def _sha256(folder: Path, folds: Sequence[str]) -> str:
     whole = hashlib.sha256()
     for path in files:
         try:
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+            whole.update(bytes.fromhex(file_sha256(path)))
         except OSError as error:
             raise WeightsError(path, f"not readable ({error.strerror})", "copy the model's folder again") from None
     return whole.hexdigest()

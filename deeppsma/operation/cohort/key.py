@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deeppsma._version import __version__
+from deeppsma.core.hashing import file_sha256
 from deeppsma.operation.cohort.plan import CohortSettings
 
 
@@ -65,12 +66,6 @@ def content(folder: Path) -> str:
     for name, path in _files(folder):
         digest.update(f"{name}\0{file_sha256(path)}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

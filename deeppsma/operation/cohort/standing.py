@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from deeppsma.operation.cohort.key import content, file_sha256, stamp
+from deeppsma.core.hashing import file_sha256
+from deeppsma.operation.cohort.key import content, stamp
 from deeppsma.operation.cohort.ledger import (
     CHANGED_NAME,
     RECORD_NAME,

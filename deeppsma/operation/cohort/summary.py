@@ -6,7 +6,6 @@ A single file without script that loads nothing; names and lines come from files
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 import statistics
 from collections import Counter
@@ -160,10 +159,10 @@ def summary_html(ledger: Ledger, gathered: Gathered) -> str:
     from markupsafe import Markup
 
     from deeppsma.reporting.content import BANNER
+    from deeppsma.reporting.html import policy_hash
 
     folder = resources_folder() / "report"
     style = "".join((folder / name).read_text(encoding="utf-8") for name in ("style.css", "cohort.css"))
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
     far = outliers(gathered)
     done = [name for name, outcome in gathered.outcomes.items() if outcome is Outcome.DONE]
@@ -175,7 +174,7 @@ def summary_html(ledger: Ledger, gathered: Gathered) -> str:
     ).render(
         banner=BANNER,
         style=Markup(style),  # noqa: S704 - our own files
-        style_hash=Markup(f"'sha256-{digest}'"),  # noqa: S704 - base64
+        style_hash=Markup(policy_hash(style)),  # noqa: S704 - base64
         title=ledger.out.resolve().name,
         account=Account.of(gathered.outcomes),
         recipe=asked.recipe,

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeppsma.core.errors import ConfigurationError, DeepPsmaError, InputError, OutputError, WeightsError
+from deeppsma.core.hashing import file_sha256
 from deeppsma.core.memory import short_of_memory
-from deeppsma.operation.cohort.key import content, file_sha256, method_key, stamp
+from deeppsma.operation.cohort.key import content, method_key, stamp
 from deeppsma.operation.cohort.ledger import CHANGED_NAME, RECORD_NAME, CaseRecord, Outcome, write_record
 from deeppsma.operation.cohort.plan import CaseTask, CohortSettings
 
