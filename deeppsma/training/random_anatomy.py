@@ -46,8 +46,8 @@ class RandomAnatomy:
         Largest standard deviation of a blur of the PET.
     noise
         Largest standard deviation of the PET's relative noise.
-    no_map_share
-        Of patches that lose their organ maps.
+    no_map_share, no_ct_share
+        Of patches that lose their organ maps, and their CTs.
     map_shift_voxels
         Largest shift of an organ map along each axis.
     """
@@ -61,10 +61,11 @@ class RandomAnatomy:
     blur_voxels: float = 0.0
     noise: float = 0.0
     no_map_share: float = 0.0
+    no_ct_share: float = 0.0
     map_shift_voxels: int = 0
 
     def __post_init__(self) -> None:
-        shares = (self.share, self.organ_share, self.no_map_share)
+        shares = (self.share, self.organ_share, self.no_map_share, self.no_ct_share)
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"shares of random anatomy must be from 0 to 1, not {shares}")
         spreads = (self.organ_sd, self.kind_sd, self.level_sd, self.bend_voxels, self.blur_voxels, self.noise)
@@ -88,10 +89,10 @@ def check_channels(network: NetworkConfig) -> None:
     Raises
     ------
     ValueError
-        If a channel is neither PET over threshold, organ labels nor contrast:
-        it would not follow what is changed.
+        If a channel is neither PET over threshold, organ labels, contrast nor
+        density: it would not follow what is changed.
     """
-    known = ("pet", "organs", "contrast")
+    known = ("pet", "organs", "contrast", "density")
     others = [name for name in network.channels if name.partition("_")[2] not in known]
     if others or network.exclusive:
         what = ", ".join(others) or "classes that exclude each other"
@@ -132,6 +133,8 @@ def vary(
     if settings.bend_voxels:
         inputs, target, region = _bent((inputs, target, region), network, settings.bend_voxels, rng)
     without_map = rng.random() < settings.no_map_share
+    if rng.random() < settings.no_ct_share:
+        inputs[[name.endswith("_density") for name in network.channels]] = 0
     for sight in _sights(network):
         disease = (target[sight.output] > 0) & (region[sight.output] == 2) if sight.output is not None else None
         _vary_uptake(inputs, sight, disease, settings, rng)
@@ -224,7 +227,7 @@ def _bent(
         knots = rng.normal(0, bend_voxels, coarse)
         zoom = [n / c for n, c in zip(shape, coarse, strict=True)]
         places[axis] += ndimage.zoom(knots, zoom, order=3, mode="nearest", grid_mode=True).astype(np.float32)
-    is_image = [name.partition("_")[2] in ("pet", "contrast") for name in network.channels]
+    is_image = [not name.endswith("_organs") for name in network.channels]
     orders = [[1 if image else 0 for image in is_image], [0] * len(arrays[1]), [0] * len(arrays[2])]
     bent = [
         np.stack([ndimage.map_coordinates(row, places, order=n, mode="nearest") for row, n in zip(a, o, strict=True)])

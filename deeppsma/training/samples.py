@@ -127,6 +127,7 @@ def notes_on(case: Case, network: NetworkConfig) -> list[str]:
     Headers alone are read.
     """
     notes = [f"no {t.upper()} organ map: the network sees no organs" for t in Tracer if _lacks_organs(case, network, t)]
+    notes += [f"no {t.upper()} CT: the network sees none" for t in Tracer if _lacks_ct(case, network, t)]
     for tracer in case.tracers:
         study = case.study(tracer)
         ct = study.ct if network.needs(CT, tracer) else None
@@ -138,6 +139,11 @@ def notes_on(case: Case, network: NetworkConfig) -> list[str]:
 
 def _lacks_organs(case: Case, network: NetworkConfig, tracer: Tracer) -> bool:
     return tracer in case.studies and case.study(tracer).organs is None and network.needs(ORGANS, tracer)
+
+
+def _lacks_ct(case: Case, network: NetworkConfig, tracer: Tracer) -> bool:
+    lacking = tracer in case.studies and case.study(tracer).ct is None
+    return lacking and network.needs(CT, tracer) and not network.requires(CT, tracer)
 
 
 def load_sample(path: Path) -> Sample:

@@ -101,6 +101,14 @@ def test_without_a_map_the_patch_is_as_a_case_without_one(patch):
     np.testing.assert_allclose(inputs[4], organ_contrast(inputs[0] + 1, nothing, 1.0), atol=1e-5)
 
 
+def test_without_a_ct_the_patch_is_as_a_case_without_one(patch):
+    seeing = replace(NETWORK, channels=(*NETWORK.channels, "fdg_density", "psma_density"))
+    inputs = np.concatenate([patch[0], np.full((2, 16, 16, 16), 0.3, np.float32)])
+    varied, _, _ = vary(inputs, *patch[1:], seeing, RandomAnatomy(share=1, no_ct_share=1), np.random.default_rng(0))
+    assert not varied[5:].any()
+    np.testing.assert_allclose(varied[:5], inputs[:5], atol=1e-6)
+
+
 def test_a_bend_keeps_labels_whole_and_volume_about(patch):
     inputs, target, region = vary(*patch, NETWORK, RandomAnatomy(share=1, bend_voxels=1), np.random.default_rng(5))
     assert set(np.unique(np.rint(inputs[1] * 117))) <= {LIVER, VERTEBRA}
