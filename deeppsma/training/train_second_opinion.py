@@ -83,7 +83,7 @@ class TracerFit:
     model: SecondOpinion
     rows: tuple[tuple[str, list[CaseFigures]], ...]
     judged: Judged
-    ablations: Mapping[str, float]
+    ablations: tuple[tuple[str, list[CaseFigures]], ...]
 
 
 def run_second_opinion(request: SecondOpinionRequest) -> str:
@@ -173,13 +173,14 @@ def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionR
         (title, [figures(samples[n], mask, neighbours[n]) for n, mask in each.items()]) for title, each in masks.items()
     )
     judged = _judged(samples, logits)
-    ablations = {}
-    for group in ABLATIONS if request.ablations else ():
+    ablations = []
+    for group in tqdm(ABLATIONS if request.ablations else (), desc=f"{tracer.upper()} without", disable=None):
         left = cross_validated(samples, folds.held_out, columns_of(names, (group,)))
-        ablations[group] = float(np.mean([figures(s, decided(s, left[n], offset)).dsc for n, s in samples.items()]))
+        each = [figures(s, decided(s, left[n], offset), neighbours[n]) for n, s in samples.items()]
+        ablations.append((group, each))
     card = {"figures": _figures(table, judged)}
     model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, decides, card)
-    return TracerFit(model, table, judged, ablations)
+    return TracerFit(model, table, judged, tuple(ablations))
 
 
 def _judged(samples: Samples, logits: Mapping[str, Any]) -> Judged:
@@ -218,14 +219,8 @@ def _text(fits: Mapping[Tracer, TracerFit], trained_on: str) -> str:
         lines = [
             f"## {tracer.upper()}: {role}, offset {fit.model.offset:g}",
             "",
-            "| mask | DSC mean | median | FPV, ml | FNV, ml | lesions found |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
+            *_table("mask", fit.rows),
         ]
-        for title, each in fit.rows:
-            dsc = [f.dsc for f in each]
-            means = (np.mean(dsc), np.median(dsc), np.mean([f.fpv_ml for f in each]), np.mean([f.fnv_ml for f in each]))
-            found = f"{sum(f.found for f in each)} of {sum(f.lesions for f in each)}"
-            lines.append(f"| {title} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.1f} | {means[3]:.1f} | {found} |")
         low, high = calibration_interval(open_to_doubt(fit.judged))
         error = calibration_error(open_to_doubt(fit.judged))
         lines += [
@@ -238,7 +233,17 @@ def _text(fits: Mapping[Tracer, TracerFit], trained_on: str) -> str:
                 f"| {name} | {len(some.disease)} | {int(some.disease.sum())} | {calibration_error(some):.3f} |"
             )
         if fit.ablations:
-            lines += ["", "| without | DSC mean |", "| --- | ---: |"]
-            lines += [f"| {group} | {dsc:.3f} |" for group, dsc in fit.ablations.items()]
+            lines += ["", *_table("without", fit.ablations)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _table(head: str, rows: tuple[tuple[str, list[CaseFigures]], ...]) -> list[str]:
+    lines = [f"| {head} | DSC mean | median | FPV, ml | FNV, ml | lesions found |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for title, each in rows:
+        dsc = [f.dsc for f in each]
+        means = (np.mean(dsc), np.median(dsc), np.mean([f.fpv_ml for f in each]), np.mean([f.fnv_ml for f in each]))
+        found = f"{sum(f.found for f in each)} of {sum(f.lesions for f in each)}"
+        lines.append(f"| {title} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.1f} | {means[3]:.1f} | {found} |")
+    return lines
