@@ -103,7 +103,8 @@ class ResultSource:
     tracer
         Which PET.
     series_uid
-        SeriesInstanceUID as the scanner gave it: UIDs of results follow from it, under a pseudonym, too.
+        SeriesInstanceUID that UIDs of results follow from: the scanner's, or under a pseudonym the one that stands for
+        it, so that an archive which gets both never takes one for the other.
     slices
         For each slice of the PET's grid, from the first on, what results need of its header.
     geometry
@@ -146,7 +147,8 @@ class ResultSource:
             slices = [_slice(header, middle, series.geometry) for header in headers]
             if pseudonym:
                 slices = [pseudonymised(each, pseudonym) for each in slices]
-        return cls(tracer, series.files.uid, tuple(slices), series.geometry)
+        series_uid = result_uid("pseudonym", series.files.uid) if pseudonym else series.files.uid
+        return cls(tracer, series_uid, tuple(slices), series.geometry)
 
     @property
     def first(self) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import replace
 from datetime import datetime
@@ -108,6 +109,21 @@ def test_a_pseudonym_leaves_nothing_of_the_patient(tmp_path):
     seg, rtstruct = (pydicom.dcmread(path) for path in paths[:2])
     assert seg.FrameOfReferenceUID == rtstruct.FrameOfReferenceUID
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == result_uid("pseudonym", scanned.SeriesInstanceUID)
+
+
+def test_no_uid_of_a_pseudonymised_result_is_one_of_the_plain_ones(tmp_path):
+    plain, hidden = source(tmp_path / "pet", named), source(tmp_path / "pet", pseudonym="dicom-1234abcd")
+    uids = []
+    for pet in (plain, hidden):
+        found = [str(path) for path in save(objects(pet), tmp_path / pet.series_uid)]
+        everything = "".join(str(pydicom.dcmread(path)) for path in found)
+        uids.append({uid for uid in re.findall(r"\b2\.25\.\d+", everything)})
+    assert min(len(each) for each in uids) > 2 * len(DICOM_KINDS)
+    assert not uids[0] & uids[1]
+    again = source(tmp_path / "pet", pseudonym="dicom-1234abcd")
+    assert [each.SOPInstanceUID for each in objects(again).values()] == [
+        each.SOPInstanceUID for each in objects(hidden).values()
+    ]
 
 
 def test_odd_values_of_others_stop_nothing(tmp_path):
