@@ -50,6 +50,8 @@ class SuvDerivation:
         What was held against the result.
     warnings
         What was not as it should be.
+    tags
+        Attributes that had a value and were read for all this.
     """
 
     factors: tuple[float, ...]
@@ -65,6 +67,7 @@ class SuvDerivation:
     nuclide: str = ""
     checks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.factors or not all(math.isfinite(factor) and factor > 0 for factor in self.factors):
@@ -121,6 +124,8 @@ def derive_suv(headers: Sequence[Header], tracer: Tracer | None = None) -> SuvDe
     """
     if not headers:
         raise ValueError("a series of no slices has no SUV")
+    reads: set[str] = set()
+    headers = [replace(header, reads=reads) for header in headers]
     check_corrections(headers)
     units = shared(headers, "Units").upper()
     rules: dict[str, Callable[[Sequence[Header], Tracer | None], SuvDerivation]] = {
@@ -132,7 +137,8 @@ def derive_suv(headers: Sequence[Header], tracer: Tracer | None = None) -> SuvDe
         held = f"is {units}" if units else "is missing"
         remedy = f"export the series in BQML; taken are {', '.join(rules)}"
         raise headers[0].refuse("Units", held, remedy)
-    return rules[units](headers, tracer)
+    found = rules[units](headers, tracer)
+    return replace(found, tags=tuple(sorted(reads)))
 
 
 def check_corrections(headers: Sequence[Header]) -> None:
