@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pytest
 import yaml
@@ -87,23 +86,37 @@ def test_ports_that_the_page_names_are_those():
     assert rows == {*published(), NODE.receive.port}
 
 
-def test_a_real_archive_takes_the_folder_of_settings(tmp_path):
+@pytest.fixture
+def one_host(tmp_path: Path) -> Path:
+    """The folder, after what its page says for one host without containers, as far as nothing is started."""
+    folder = tmp_path / "hospital"
+    shutil.copytree(HOSPITAL, folder)
+    shutil.copy(folder / "users.json.example", folder / "users.json")
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    block = page.split("## Try it without containers")[1].split("```sh\n")[1].split("TCP_NODELAY")[0]
+    subprocess.run(["bash", "-e", "-c", block], cwd=folder, check=True)
+    return folder / "try"
+
+
+def test_on_one_host_nothing_of_the_containers_is_left(one_host):
+    node, archive = read_settings(one_host / "node.toml"), (one_host / "orthanc/orthanc.json").read_text()
+    assert node.storage == str(one_host / "node")
+    assert [to.host for to in node.send] == ["localhost"]
+    assert json.loads(archive)["DicomModalities"]["deeppsma"]["Host"] == "localhost"
+    assert not re.search(r'"/(etc|var)', archive)
+
+
+def test_a_real_archive_takes_the_folder_of_settings(one_host):
     program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
     if program is None:
         pytest.skip("SETTINGS NOT TRIED WITH A REAL ARCHIVE: no Orthanc here (Debian: orthanc orthanc-dicomweb)")
-    (place,) = COMPOSE["services"]["orthanc"]["command"]
-    settings = tmp_path / "settings"
-    settings.mkdir()
-    ports: dict[str, Any] = {"DicomPort": free_port(), "HttpPort": free_port()}
-    text = (
-        json.dumps(ARCHIVE | ports).replace(place, str(settings)).replace("/var/lib/orthanc/db", str(tmp_path / "db"))
-    )
-    (settings / "orthanc.json").write_text(text)
-    shutil.copy(HOSPITAL / "users.json.example", settings / "users.json")
-    shutil.copy(HOSPITAL / "to_deeppsma.lua", settings)
-    with subprocess.Popen([program, str(settings)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    path = one_host / "orthanc/orthanc.json"
+    ports = {"DicomPort": free_port(), "HttpPort": free_port()}
+    path.write_text(json.dumps(json.loads(path.read_text()) | ports))
+    command = [program, str(one_host / "orthanc")]
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         try:
-            said = []
             for line in run.stdout:
                 said.append(line)
                 if "Orthanc has started" in line:
