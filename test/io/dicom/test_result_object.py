@@ -11,14 +11,14 @@ from datetime import datetime
 import numpy as np
 import pydicom
 import pytest
-from builders.dicom_files import edited
 from builders.dicom_results import ABOUT, NOTICE, errors, lesions, nasty_labels, source, wide
 from PIL import Image
 
 from deeppsma._version import __version__
 from deeppsma.core.defaults import DICOM_KINDS
-from deeppsma.core.errors import InputError, OutputError
-from deeppsma.io.dicom.result_object import ascii_text, decimal, result_uid, save
+from deeppsma.core.errors import OutputError
+from deeppsma.io.dicom.result_object import ascii_text, save
+from deeppsma.io.dicom.result_source import result_uid
 from deeppsma.reporting.dicom_objects import made
 
 
@@ -139,12 +139,6 @@ def test_odd_values_of_others_stop_nothing(tmp_path):
         assert errors(path) == []
 
 
-@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID"])
-def test_a_series_that_cannot_be_referred_to_is_refused(tmp_path, keyword):
-    with pytest.raises(InputError, match=rf"{keyword}.*is missing; results cannot refer to it.*--dicom none"):
-        source(tmp_path / "pet", edited(**{keyword: None}))
-
-
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     pet = source(tmp_path / "pet")
 
@@ -163,19 +157,5 @@ def test_headers_that_make_no_object_are_one_line(tmp_path):
         objects(pet)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (-0.00001, "0"), (1.23456, "1.2346"), (-250.0, "-250"), (1e14 / 3, "3.33333e+13"), (100, "100")],
-)
-def test_decimal_strings(value, text):
-    assert decimal(value) == text
-
-
 def test_plain_text():
     assert ascii_text("T7 (±1)\\ü", 9) == "T7 (+-1)/"
-
-
-def test_uids_are_valid():
-    uid = pydicom.uid.UID(result_uid("a", "b"))
-    assert uid.is_valid
-    assert uid != result_uid("ab", "")
