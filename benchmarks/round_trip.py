@@ -63,3 +63,7 @@ def main() -> None:
                     score = dice(wanted[tracer], found[tracer])
                     limits = f"{thresholds[Tracer.FDG]:.3f} | {case.thresholds[Tracer.FDG]:.3f}"
                     print(f"| {seed} | {how} | {tracer.upper()} | {counts} | {score:.4f} | {limits} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -103,7 +103,7 @@ def test_the_real_series_comes_out_as_four_other_programs_have_it() -> None:
     assert row["role"] == "fdg-pet"
     assert row["suv"]["factor"] == pytest.approx(2.42903e-4, rel=2e-6)
     assert row["suv"]["max"] == pytest.approx(66.52, abs=0.005)
-    assert next(iter(found.summaries.values())).dose_share == pytest.approx(0.66, abs=0.005)
+    assert row["suv"]["dose_share"] == pytest.approx(0.66, abs=0.005)
 
 
 def test_start_is_weight_over_what_is_left_of_the_dose() -> None:
