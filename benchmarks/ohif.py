@@ -4,11 +4,12 @@
     python -m benchmarks.ohif package/dist FOLDER OUT PICTURE.png [--tracer psma]
 
 FOLDER is a patient's DICOM files, OUT what ``deeppsma segment FOLDER OUT`` wrote. The tracer's study and its objects
-go into an Orthanc of its own; Chromium opens OHIF, which lays the SEG on the PET. Compared:
+go into an Orthanc of its own; Chromium opens OHIF, which lays the SEG, then the RTSTRUCT on the PET. Compared:
 
 - the voxels that OHIF labels, at the places where OHIF puts them, with the mask file;
 - OHIF's SUV of these voxels with ours, and with the threshold;
-- on the screen, at the slice with most of the mask: which voxels' centres are coloured.
+- on the screen, at the slice with most of the mask: which voxels' centres are coloured;
+- the RTSTRUCT's contours as OHIF has them, point by point; a second picture (``PICTURE_rtstruct.png``) shows them.
 
 Needs Debian's orthanc, orthanc-dicomweb, chromium and chromium-driver, npm, and ``pip install selenium``.
 """
@@ -18,11 +19,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import shutil
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.ohif_page import Page, chromium
 from benchmarks.viewer_servers import orthanc, viewer
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
@@ -41,88 +39,6 @@ from deeppsma.io.result_folder import mask_path
 COLOURED = 40
 #: Voxels around the mask that are looked at on the screen.
 MARGIN = 12
-
-_SETTLED = "return !!window.services && window.services.displaySetService.getActiveDisplaySets().length >= arguments[0]"
-_SHOW = """
-const s = window.services;
-const seg = s.displaySetService.getActiveDisplaySets().find(d => d.SeriesInstanceUID === arguments[0]);
-s.viewportGridService.setDisplaySetsForViewport({
-  viewportId: s.viewportGridService.getState().activeViewportId,
-  displaySetInstanceUIDs: [seg.displaySetInstanceUID],
-});
-"""
-_SHOWN = "return window.services.segmentationService.getSegmentations().map(s => s.segmentationId)"
-# Labels, the PET image that each lies on, its plane, and the values that the viewer shows there.
-_LABELS = """
-const [id, done] = arguments;
-(async () => {
-  const out = [];
-  const {cache, metaData, imageLoader} = window.cornerstone;
-  const labelmap = window.services.segmentationService.getSegmentation(id).representationData.Labelmap;
-  for (const imageId of labelmap.imageIds) {
-    const image = cache.getImage(imageId);
-    const labels = image.voxelManager.getScalarData();
-    const at = [];
-    for (let i = 0; i < labels.length; i++) if (labels[i]) at.push(i);
-    if (!at.length) continue;
-    const pet = await imageLoader.loadAndCacheImage(image.referencedImageId);
-    const values = pet.getPixelData();
-    const plane = metaData.get('imagePlaneModule', image.referencedImageId);
-    out.push({
-      petId: image.referencedImageId, columns: pet.columns, at, segments: at.map(i => labels[i]),
-      suv: at.map(i => values[i]), scaled: !!(pet.preScale && pet.preScale.scaled),
-      origin: plane.imagePositionPatient, row: plane.rowCosines, column: plane.columnCosines,
-      spacing: [plane.columnPixelSpacing, plane.rowPixelSpacing],
-    });
-  }
-  return out;
-})().then(done, error => done({error: String(error)}));
-"""
-_JUMP = """
-const [petId, done] = arguments;
-const s = window.services;
-const v = s.cornerstoneViewportService.getCornerstoneViewport(s.viewportGridService.getState().activeViewportId);
-v.setImageIdIndex(v.getImageIds().indexOf(petId)).then(() => done(v.getCurrentImageId()), e => done(String(e)));
-"""
-_CANVAS = """
-const s = window.services;
-const v = s.cornerstoneViewportService.getCornerstoneViewport(s.viewportGridService.getState().activeViewportId);
-const box = v.canvas.getBoundingClientRect();
-return arguments[0].map(p => { const [x, y] = v.worldToCanvas(p); return [x + box.left, y + box.top]; });
-"""
-
-
-@contextmanager
-def _browser() -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-dev-shm-usage",
-        "window-size=1400,900",
-        "use-angle=swiftshader",
-        "enable-unsafe-swiftshader",
-        "ignore-gpu-blocklist",
-    ):
-        options.add_argument(f"--{argument}")
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    browser.set_script_timeout(120)
-    try:
-        yield browser
-    finally:
-        browser.quit()
-
-
-def _wait(browser: Any, script: str, *arguments: object, limit_s: float = 120) -> Any:
-    until = time.monotonic() + limit_s
-    while not (found := browser.execute_script(script, *arguments)):
-        if time.monotonic() > until:
-            raise SystemExit(f"OHIF does not come so far: {script[:100]}")
-        time.sleep(0.5)
-    return found
 
 
 @dataclass(frozen=True)
@@ -200,7 +116,26 @@ def compare(slices: list[Slice], mask: Volume, pet: Volume, threshold_suv: float
     }
 
 
-def on_screen(one: Slice, picture: bytes, browser: Any) -> dict[str, int]:
+def compare_contours(found: dict[int, list[list[list[float]]]], structures: Any) -> dict[str, Any]:
+    """Lines of the viewer against those of an RTSTRUCT, region by region, point by point."""
+    count = differ = 0
+    apart_mm = 0.0
+    for region in structures.ROIContourSequence:
+        written = [np.array(each.ContourData, float).reshape(-1, 3) for each in region.get("ContourSequence", [])]
+        lines = [np.array(line) for line in found.get(int(region.ReferencedROINumber), [])]
+        count += len(written)
+        if [len(line) for line in lines] != [len(line) for line in written]:
+            differ += 1
+            continue
+        apart_mm = max([apart_mm, *(float(np.abs(a - b).max()) for a, b in zip(lines, written, strict=True))])
+    return {
+        "contours of the RTSTRUCT": count,
+        "regions whose contours differ in number or points": differ,
+        "contours are apart by at most, mm": round(apart_mm, 6),
+    }
+
+
+def on_screen(one: Slice, picture: bytes, page: Page) -> dict[str, int]:
     """Which voxels' centres are coloured on the screen, near the slice's lesions."""
     from PIL import Image
 
@@ -213,7 +148,7 @@ def on_screen(one: Slice, picture: bytes, browser: Any) -> dict[str, int]:
             indexing="ij",
         )
     )
-    x, y = np.rint(browser.execute_script(_CANVAS, one.places(rows, columns).tolist())).astype(int).T
+    x, y = np.rint(page.on_canvas(one.places(rows, columns))).astype(int).T
     seen = (x >= 0) & (y >= 0) & (x < pixels.shape[1]) & (y < pixels.shape[0])
     if not seen.all():
         raise SystemExit("lesions lie outside the window")
@@ -232,41 +167,34 @@ def look(dist: Path, folder: Path, out: Path, picture: Path, tracer: Tracer) -> 
     import pydicom
 
     series = open_patient(folder).pet(tracer)
-    objects = sorted((out / "dicom" / str(tracer)).glob("*.dcm"))
-    seg = pydicom.dcmread(out / "dicom" / str(tracer) / "seg.dcm", stop_before_pixels=True)
+    place = out / "dicom" / str(tracer)
+    seg = pydicom.dcmread(place / "seg.dcm", stop_before_pixels=True)
+    structures = pydicom.dcmread(place / "rtstruct.dcm")
+    objects = sorted(place.glob("*.dcm"))
     threshold = json.loads((out / "run_report.json").read_text())["findings"][str(tracer)]["threshold_suv"]
     pets = [header.path for header in series.stack.headers]
     with (
         tempfile.TemporaryDirectory() as temporary,
         orthanc(Path(temporary) / "orthanc", [*pets, *objects]) as archive,
-        viewer(dist, archive) as page,
-        _browser() as browser,
+        viewer(dist, archive) as address,
+        chromium() as browser,
     ):
-        browser.get(f"{page}/segmentation?StudyInstanceUIDs={seg.StudyInstanceUID}")
-        _wait(browser, _SETTLED, 2)
-        time.sleep(5)  # the page's own first choice of a series comes later, and would replace ours
-        for tour in browser.find_elements("xpath", "//*[text()='Skip all']"):
-            tour.click()
-        browser.execute_script(_SHOW, seg.SeriesInstanceUID)
-        shown = _wait(browser, _SHOWN)
-        time.sleep(5)
-        found = browser.execute_async_script(_LABELS, shown[0])
-        if isinstance(found, dict):
-            raise SystemExit(found["error"])
-        slices = [Slice.of(each) for each in found]
+        page = Page(browser, address, str(seg.StudyInstanceUID), 1 + len(objects))
+        slices = [Slice.of(each) for each in page.labels(page.show(str(seg.SeriesInstanceUID)))]
         results = compare(slices, ImageFile(mask_path(out, tracer)).read(), series.read(), threshold)
         most = max(slices, key=lambda one: len(one.rows))
-        if browser.execute_async_script(_JUMP, most.pet_id) != most.pet_id:
-            raise SystemExit("OHIF does not go to the slice")
-        time.sleep(3)
-        taken = browser.get_screenshot_as_png()
-        results |= on_screen(most, taken, browser)
+        taken = page.jump(most.pet_id)
+        results |= on_screen(most, taken, page)
+        contours = page.contours(page.show(str(structures.SeriesInstanceUID)))
+        results |= compare_contours(contours, structures)
+        outlined = page.jump(most.pet_id)
     picture.write_bytes(taken)
+    picture.with_stem(f"{picture.stem}_rtstruct").write_bytes(outlined)
     return results
 
 
 def main() -> None:
-    """Print what was found; status 1 where the viewer has other voxels than the mask."""
+    """Print what was found; status 1 where the viewer has other voxels than the mask, or other contours."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dist", type=Path, help="of @ohif/app")
     parser.add_argument("folder", type=Path, help="a patient's DICOM files")
@@ -277,7 +205,8 @@ def main() -> None:
     results = look(options.dist, options.folder, options.out, options.picture, options.tracer)
     for name, value in results.items():
         print(f"{name}: {value}")
-    raise SystemExit(1 if results["voxels that differ"] else 0)
+    wrong = ("voxels that differ", "regions whose contours differ in number or points")
+    raise SystemExit(1 if any(results[name] for name in wrong) else 0)
 
 
 if __name__ == "__main__":

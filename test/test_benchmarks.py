@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 from builders.patients import SMALL_SCANNERS
+from pydicom.dataset import Dataset
 
 from benchmarks import pipeline
-from benchmarks.ohif import Slice, compare
+from benchmarks.ohif import Slice, compare, compare_contours
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
@@ -68,3 +69,21 @@ def test_a_viewer_that_shows_something_else_is_found_out():
     assert wrong["SUV differs by at most"] > 0.001
     between = [replace(one, origin=one.origin + np.array([0, 0.5, 0])) for one in labelled_slices(mask, pet)]
     assert compare(between, mask, pet, 6.0)["furthest from a voxel's centre, mm"] == 0.5
+
+
+def test_contours_that_are_missing_or_elsewhere_are_found_out():
+    lines = [[[0.0, 0, 0], [4, 0, 0], [4, 4, 0]], [[9, 9, 3], [12, 9, 3], [12, 12, 3]]]
+    region = Dataset()
+    region.ReferencedROINumber = 1
+    region.ContourSequence = []
+    for line in lines:
+        contour = Dataset()
+        contour.ContourData = np.ravel(line).tolist()
+        region.ContourSequence.append(contour)
+    structures = Dataset()
+    structures.ROIContourSequence = [region]
+    assert list(compare_contours({1: lines}, structures).values()) == [2, 0, 0.0]
+    assert list(compare_contours({1: lines[:1]}, structures).values()) == [2, 1, 0.0]
+    assert list(compare_contours({}, structures).values()) == [2, 1, 0.0]
+    moved = [[[x + 0.25, y, z] for x, y, z in line] for line in lines]
+    assert list(compare_contours({1: moved}, structures).values()) == [2, 0, 0.25]
