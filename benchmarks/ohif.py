@@ -179,12 +179,14 @@ def look(dist: Path, folder: Path, out: Path, picture: Path, tracer: Tracer) -> 
         viewer(dist, archive) as address,
         chromium() as browser,
     ):
-        page = Page(browser, address, str(seg.StudyInstanceUID), 1 + len(objects))
+        study = str(seg.StudyInstanceUID)
+        page = Page(browser, address, study, 1 + len(objects))
         slices = [Slice.of(each) for each in page.labels(page.show(str(seg.SeriesInstanceUID)))]
         results = compare(slices, ImageFile(mask_path(out, tracer)).read(), series.read(), threshold)
         most = max(slices, key=lambda one: len(one.rows))
         taken = page.jump(most.pet_id)
         results |= on_screen(most, taken, page)
+        page = Page(browser, address, study, 1 + len(objects))  # anew, without the SEG
         contours = page.contours(page.show(str(structures.SeriesInstanceUID)))
         results |= compare_contours(contours, structures)
         outlined = page.jump(most.pet_id)
