@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from deeppsma.core.defaults import DICOM_DEFAULT, DICOM_KINDS, dicom_kinds
 
 if TYPE_CHECKING:
+    from deeppsma.core.tracer import Tracer
     from deeppsma.preprocessing.dicom_case import DicomOptions
 
 
@@ -27,6 +28,7 @@ def add_dicom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     action.add_argument("folder", type=Path, metavar="FOLDER", help="any mix of files of one patient")
     action.add_argument("--json", action="store_true", help="as JSON")
+    _add_organs(action)
     add_choice(action)
     action.set_defaults(run=_inspect)
 
@@ -45,18 +47,22 @@ def add_choice(command: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
     )
 
 
-def add_dicom_case(command: argparse.ArgumentParser) -> None:
-    """Options of a case that is DICOM."""
-    group = command.add_argument_group("for DICOM", "what a hospital's folder does not say; see docs/dicom.md")
-    group.add_argument("--fdg-threshold", type=float, metavar="SUV", help="default: mean + 2 SD of the liver's core")
-    group.add_argument("--psma-threshold", type=float, metavar="SUV", help="default: 3")
-    group.add_argument(
+def _add_organs(command: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    command.add_argument(
         "--organs",
         action="append",
         default=[],
         metavar="TRACER=FILE",
         help="TotalSegmentator's label map of the tracer's session, as NIfTI or MHA",
     )
+
+
+def add_dicom_case(command: argparse.ArgumentParser) -> None:
+    """Options of a case that is DICOM."""
+    group = command.add_argument_group("for DICOM", "what a hospital's folder does not say; see docs/dicom.md")
+    group.add_argument("--fdg-threshold", type=float, metavar="SUV", help="default: mean + 2 SD of the liver's core")
+    group.add_argument("--psma-threshold", type=float, metavar="SUV", help="default: 3")
+    _add_organs(group)
     group.add_argument(
         "--registration", type=Path, metavar="FILE", help="ITK transform, FDG to PSMA (default: found from the CTs)"
     )
@@ -95,7 +101,6 @@ def dicom_options(options: argparse.Namespace) -> DicomOptions:
     ConfigurationError
         If an organ map or the site file is not named as it should be.
     """
-    from deeppsma.core.errors import ConfigurationError
     from deeppsma.core.tracer import Tracer
     from deeppsma.io.dicom.site import read_site
     from deeppsma.io.organ_segmenter import OrganSegmenter
@@ -103,27 +108,34 @@ def dicom_options(options: argparse.Namespace) -> DicomOptions:
     from deeppsma.preprocessing.dicom_case import DicomOptions
 
     thresholds = {Tracer.FDG: options.fdg_threshold, Tracer.PSMA: options.psma_threshold}
+    weights = options.totalsegmentator_weights
+    return DicomOptions(
+        read_site(options.site, tuple(options.tracer)),
+        {tracer: value for tracer, value in thresholds.items() if value is not None},
+        _organs_of(options),
+        OrganSegmenter(weights) if weights is not None else None,
+        read_tfm(options.registration) if options.registration is not None else None,
+    )
+
+
+def _organs_of(options: argparse.Namespace) -> dict[Tracer, Path]:
+    from deeppsma.core.errors import ConfigurationError
+    from deeppsma.core.tracer import Tracer
+
     organs = {}
     for given in options.organs:
         tracer, _, path = given.partition("=")
         if tracer not in tuple(Tracer) or not path:
             raise ConfigurationError("--organs", f"{given!r}", "give psma=FILE or fdg=FILE")
         organs[Tracer(tracer)] = Path(path)
-    weights = options.totalsegmentator_weights
-    return DicomOptions(
-        read_site(options.site, tuple(options.tracer)),
-        {tracer: value for tracer, value in thresholds.items() if value is not None},
-        organs,
-        OrganSegmenter(weights) if weights is not None else None,
-        read_tfm(options.registration) if options.registration is not None else None,
-    )
+    return organs
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from deeppsma.io.dicom.inspect import inspect
     from deeppsma.io.dicom.site import read_site
+    from deeppsma.preprocessing.dicom_inspection import inspect
 
-    found = inspect(options.folder, read_site(options.site, tuple(options.tracer)))
+    found = inspect(options.folder, read_site(options.site, tuple(options.tracer)), _organs_of(options))
     if options.json:
         print(json.dumps(found.as_dict(), indent=1))
         for path, reason in found.scan.unreadable:

@@ -20,6 +20,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform, to_other_session
 from deeppsma.core.volume import Volume
 from deeppsma.io.image_files import ImageFile
+from deeppsma.io.suv_record import SuvRecord
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -120,6 +121,8 @@ class Study:
         CT, or None. Nothing reads it unless a network asks for it.
     truth
         Physicians' mask on the PET's grid, or None (the data set has it).
+    suv
+        How SUV came about and what it was held against; None where the PET was given in SUV.
     """
 
     tracer: Tracer
@@ -128,6 +131,7 @@ class Study:
     organs: ImageSource | None = None
     ct: ImageSource | None = None
     truth: ImageSource | None = None
+    suv: SuvRecord | None = None
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold_suv, self.pet.path)

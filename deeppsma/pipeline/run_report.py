@@ -19,6 +19,7 @@ from deeppsma.core.stopwatch import peak_memory_mb
 from deeppsma.core.tracer import Tracer
 from deeppsma.inference.device import ComputePlan
 from deeppsma.io.case import Case, ImageSource
+from deeppsma.io.suv_record import SuvRecord
 from deeppsma.models.weights import NOTICE, Member
 
 #: Raised when a key changes its meaning or goes; a new key does not raise it.
@@ -65,11 +66,12 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """What a study consisted of; None for what it has not."""
+    """What a study consisted of; None for what it has not. ``suv``: where it was derived from DICOM headers."""
 
     pet: ImageRecord
     organs: ImageRecord | None = None
     ct: ImageRecord | None = None
+    suv: SuvRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,8 @@ def json_schema() -> dict[str, Any]:
     """JSON schema of a run report."""
     import msgspec
 
-    schema: dict[str, Any] = msgspec.json.schema(RunReport)
+    # Defaults are tuples until they are JSON.
+    schema: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(RunReport)))
     return schema
 
 
@@ -268,7 +271,7 @@ def versions() -> dict[str, str]:
 def _study(case: Case, tracer: Tracer) -> StudyRecord:
     study = case.study(tracer)
     organs = None if study.organs is None else _image(study.organs)
-    return StudyRecord(_image(study.pet), organs, None if study.ct is None else _image(study.ct))
+    return StudyRecord(_image(study.pet), organs, None if study.ct is None else _image(study.ct), study.suv)
 
 
 def _image(image: ImageSource) -> ImageRecord:

@@ -16,14 +16,15 @@ from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case, ImageSource, MemoryImage, Study
 from deeppsma.io.dicom.files import holds_dicom
-from deeppsma.io.dicom.inspect import summarise
+from deeppsma.io.dicom.series import DicomSeries
 from deeppsma.io.dicom.site import Site
 from deeppsma.io.dicom.study import DicomPatient, open_patient
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.layouts import PlatformLayout, load_case
 from deeppsma.io.organ_segmenter import OrganSegmenter
-from deeppsma.preprocessing.liver_threshold import PSMA_THRESHOLD_SUV, liver_uptake
+from deeppsma.preprocessing.liver_threshold import PSMA_THRESHOLD_SUV
 from deeppsma.preprocessing.registration import register
+from deeppsma.preprocessing.suv_check import SuvCheck, check_suv, known_weight_kg
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,7 @@ def open_dicom_case(folder: Path | str, options: DicomOptions | None = None) -> 
     options = options or DicomOptions()
     patient = open_patient(folder, options.site)
     notes = list(patient.notes)
-    organs = {tracer: _organs(patient, tracer, options, notes) for tracer in patient.tracers}
-    studies = {
-        tracer: Study(
-            tracer,
-            patient.pet(tracer),
-            _threshold(patient, tracer, organs[tracer], options, notes),
-            organs[tracer],
-            patient.ct(tracer),
-        )
-        for tracer in patient.tracers
-    }
+    studies = {tracer: _study(patient, tracer, options, notes) for tracer in patient.tracers}
     transform = _transform(patient, studies, options, notes) if len(studies) == len(Tracer) else None
     return DicomCase(Case(patient.name, studies, transform, tuple(notes)), patient)
 
@@ -155,32 +146,30 @@ def _organs(patient: DicomPatient, tracer: Tracer, options: DicomOptions, notes:
     return None
 
 
-def _threshold(
-    patient: DicomPatient, tracer: Tracer, organs: ImageSource | None, options: DicomOptions, notes: list[str]
-) -> float:
-    """Threshold as given, or by the rule; the checks of SUV are made on the way."""
+def _study(patient: DicomPatient, tracer: Tracer, options: DicomOptions, notes: list[str]) -> Study:
+    """PET, CT and organ map of a tracer, with its threshold; SUV is checked on the way."""
+    organs = _organs(patient, tracer, options, notes)
     series = patient.pet(tracer)
-    pet = series.read()
-    weight = series.suv.weight_kg if series.suv is not None else None
-    notes.append(f"{tracer.upper()} PET: {summarise(pet, weight).describe()}")
-    liver = liver_uptake(pet, organs.read()) if organs is not None else None
-    if liver is None:
-        notes.append(f"{tracer.upper()} PET: no liver to check SUV by")
-    else:
-        notes.append(f"{tracer.upper()} PET: {liver.describe()}")
-        if tracer is Tracer.FDG and liver.unusual_for_fdg:
-            notes.append(f"FDG PET: {liver.unusual_for_fdg}")
+    check = check_suv(series.read(), known_weight_kg(series), None if organs is None else organs.read(), tracer)
+    notes += [f"{tracer.upper()} PET: {line}" for line in check.lines()]
+    threshold = _threshold(series, tracer, check, options, notes)
+    suv = None if series.suv is None else check.record(series.suv)
+    return Study(tracer, series, threshold, organs, patient.ct(tracer), suv=suv)
+
+
+def _threshold(series: DicomSeries, tracer: Tracer, check: SuvCheck, options: DicomOptions, notes: list[str]) -> float:
+    """Threshold as given, or by the rule."""
     if tracer in options.thresholds_suv:
         notes.append(f"{tracer.upper()} threshold: SUV {options.thresholds_suv[tracer]:g}, as given")
         return options.thresholds_suv[tracer]
     if tracer is Tracer.PSMA:
         notes.append(f"PSMA threshold: SUV {PSMA_THRESHOLD_SUV:g}, the challenge's")
         return PSMA_THRESHOLD_SUV
-    if liver is None:
+    if check.liver is None:
         remedy = "give an organ map (--organs fdg=FILE), or the threshold (--fdg-threshold SUV)"
-        raise InputError(series.path, "no FDG threshold: it comes from the liver, and there is no organ map", remedy)
-    notes.append(f"FDG threshold: SUV {liver.threshold_suv:.3f}, liver mean + 2 SD")
-    return liver.threshold_suv
+        raise InputError(series.path, f"no FDG threshold: it comes from the liver, and {check.unchecked}", remedy)
+    notes.append(f"FDG threshold: SUV {check.liver.threshold_suv:.3f}, liver mean + 2 SD")
+    return check.liver.threshold_suv
 
 
 def _transform(

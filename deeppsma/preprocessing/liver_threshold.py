@@ -16,6 +16,7 @@ from deeppsma.core.anatomy import LIVER
 from deeppsma.core.box import Box
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.resampling import resample_labels
+from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 
 PSMA_THRESHOLD_SUV = 3.0
@@ -23,18 +24,19 @@ PSMA_THRESHOLD_SUV = 3.0
 DEPTH_MM, CORE_MIN_ML = 10.0, 50.0
 #: Voxels farther from the median than this many robust standard deviations are no liver.
 OUTLIER_SD = 3.0
-#: A liver on FDG outside these is said: wrong units, wrong times, or a diseased liver.
-LIVER_USUAL_SUV = (1.0, 4.5)
+#: A mean outside these is said: wrong units, wrong times, or a diseased liver. PSMA ligands differ much: some leave
+#: by the liver, some by the kidneys alone.
+LIVER_USUAL_SUV = {Tracer.FDG: (1.0, 4.5), Tracer.PSMA: (1.0, 25.0)}
 _SD_PER_MAD = 1.4826
 
 
 @dataclass(frozen=True)
 class LiverUptake:
-    """FDG in the liver's core.
+    """Uptake in the liver's core.
 
     Parameters
     ----------
-    mean_suv, sd_suv
+    median_suv, mean_suv, sd_suv
         Over the core, without what is no liver.
     core_ml
         What they are of.
@@ -42,6 +44,7 @@ class LiverUptake:
         Voxels of the core that are far from its median.
     """
 
+    median_suv: float
     mean_suv: float
     sd_suv: float
     core_ml: float
@@ -52,19 +55,25 @@ class LiverUptake:
         """Mean + 2 standard deviations."""
         return self.mean_suv + 2 * self.sd_suv
 
-    @property
-    def unusual_for_fdg(self) -> str:
-        """What is odd about it on FDG; "" where nothing is."""
-        low, high = LIVER_USUAL_SUV
-        if low <= self.mean_suv <= high:
-            return ""
-        return f"a liver of mean SUV {self.mean_suv:.2f} is unusual on FDG ({low:g} to {high:g}): check SUV"
+    def usual(self, tracer: Tracer | None) -> tuple[float, float]:
+        """Between which a mean lies as a rule; where the tracer is not known, of any."""
+        if tracer is not None:
+            return LIVER_USUAL_SUV[tracer]
+        lows, highs = zip(*LIVER_USUAL_SUV.values(), strict=True)
+        return min(lows), max(highs)
 
-    def describe(self) -> str:
-        """One line."""
+    def plausible(self, tracer: Tracer | None) -> bool:
+        """Whether this mean does."""
+        low, high = self.usual(tracer)
+        return low <= self.mean_suv <= high
+
+    def describe(self, tracer: Tracer | None) -> str:
+        """One line, with what is usual."""
+        low, high = self.usual(tracer)
+        odd = "" if self.plausible(tracer) else ": unusual, check SUV"
         return (
-            f"liver core {self.core_ml:.0f} ml ({self.left_out_ml:.0f} ml left out): SUV {self.mean_suv:.2f} "
-            f"+- {self.sd_suv:.2f}"
+            f"liver core {self.core_ml:.0f} ml ({self.left_out_ml:.0f} ml left out): SUV median {self.median_suv:.2f}, "
+            f"mean {self.mean_suv:.2f} +- {self.sd_suv:.2f} (usual {low:g} to {high:g}){odd}"
         )
 
 
@@ -98,9 +107,8 @@ def liver_uptake(pet: Volume, organs: Volume) -> LiverUptake | None:
     median = np.median(values)
     spread = _SD_PER_MAD * np.median(np.abs(values - median))
     kept = values[np.abs(values - median) <= OUTLIER_SD * spread] if spread > 0 else values
-    return LiverUptake(
-        float(kept.mean()), float(kept.std()), kept.size * voxel_ml, (values.size - kept.size) * voxel_ml
-    )
+    left_out_ml = (values.size - kept.size) * voxel_ml
+    return LiverUptake(float(np.median(kept)), float(kept.mean()), float(kept.std()), kept.size * voxel_ml, left_out_ml)
 
 
 def _around_liver(grid: Geometry, organs: Volume) -> Box | None:

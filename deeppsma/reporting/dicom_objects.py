@@ -23,7 +23,8 @@ from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case
 from deeppsma.io.dicom.header import DAMAGE
 from deeppsma.io.dicom.lesion_map import LesionFigures, LesionMap
-from deeppsma.io.dicom.result_object import Provenance, ResultSource, require_highdicom, save
+from deeppsma.io.dicom.result_object import require_highdicom, save
+from deeppsma.io.dicom.result_source import Provenance, ResultSource
 from deeppsma.io.dicom.study import DicomPatient
 from deeppsma.models.weights import NOTICE
 from deeppsma.reporting.case_result import CaseResult, case_result

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.dicom.lesion_map import Code, LesionFigures, LesionMap
-from deeppsma.io.dicom.result_object import Provenance, ResultSource
+from deeppsma.io.dicom.result_source import Provenance, ResultSource
 from deeppsma.io.dicom.study import open_patient
 
 NOTICE = "Not for clinical use. Weights trained on: synthetic patients."

@@ -17,6 +17,7 @@ from builders.dicom_files import write_pet
 from deeppsma.cli.commands import main
 from deeppsma.core.errors import ConfigurationError, OutputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.io.dicom.study import open_patient
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.result_folder import dicom_path, mask_path, output_folder
 from deeppsma.operation.answers import FULL, THRESHOLD, Steps
@@ -63,14 +64,34 @@ def test_a_case_of_dicom_files_gets_seg_rtstruct_and_sr(job):
     assert seg.PatientID == "SECRET-ID"
 
 
+def test_the_run_report_has_suv_in_numbers(job):
+    run_job(job)
+    text = (job.out / "run_report.json").read_text()
+    suv = json.loads(text)["inputs"]["fdg"]["suv"]
+    assert (suv["units"], suv["decay_correction"], suv["nuclide"]) == ("BQML", "START", "F-18")
+    assert (suv["dose_mbq"], suv["weight_kg"], suv["half_life_s"], suv["uptake_min"]) == (350, 70, 6586.2, 60)
+    by_hand = 70e3 / (350e6 * 2 ** (-3600 / 6586.2))
+    assert suv["factor_min"] == suv["factor_max"] == pytest.approx(by_hand, rel=1e-12)
+    pet = open_patient(job.case).pet(Tracer.FDG).read()
+    share = pet.voxels.sum() * pet.geometry.voxel_volume_ml / 70e3
+    assert suv["dose_share"] == pytest.approx(share, abs=6e-4)
+    assert (suv["liver"], suv["liver_unchecked"]) == (None, "there is no organ map")
+    assert {"PatientWeight (0010,1030)", "RadionuclideTotalDose (0018,1074)", "SeriesTime (0008,0031)"} <= set(
+        suv["tags"]
+    )
+    assert "2025" not in text.replace(str(job.case), "")
+
+
 def test_a_rerun_replaces_what_it_wrote(job):
     run_job(job)
     first = pydicom.dcmread(dicom_path(job.out, Tracer.FDG, "seg")).SOPInstanceUID
-    run_job(replace(job, dicom_out=("seg",), pseudonymize=True))
+    run_job(replace(job, dicom_out=("seg",)))
     assert names(job.out) == ["dicom/fdg/seg.dcm"]
-    again = pydicom.dcmread(dicom_path(job.out, Tracer.FDG, "seg"))
-    assert again.SOPInstanceUID == first
-    assert again.PatientID.startswith("dicom-")
+    assert pydicom.dcmread(dicom_path(job.out, Tracer.FDG, "seg")).SOPInstanceUID == first
+    run_job(replace(job, dicom_out=("seg",), pseudonymize=True))
+    hidden = pydicom.dcmread(dicom_path(job.out, Tracer.FDG, "seg"))
+    assert hidden.SOPInstanceUID != first
+    assert hidden.PatientID.startswith("dicom-")
     run_job(replace(job, dicom_out=()))
     assert not (job.out / "dicom").exists()
 

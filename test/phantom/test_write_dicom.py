@@ -11,10 +11,10 @@ from builders.patients import small_patient
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.dicom.inspect import inspect
 from deeppsma.io.dicom.study import open_patient
 from deeppsma.phantom.write_cohort import write_patient
 from deeppsma.phantom.write_dicom import DicomLayout
+from deeppsma.preprocessing.dicom_inspection import inspect
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 
 from deeppsma.core.anatomy import LIVER
 from deeppsma.core.geometry import Geometry
+from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.preprocessing.liver_threshold import liver_uptake
 
@@ -28,8 +29,10 @@ def test_mean_and_two_standard_deviations_of_the_core() -> None:
     assert found.threshold_suv == pytest.approx(2.4, abs=0.02)
     # Depth is counted to the next voxel outside: three voxels of 4 mm make 12 mm, two make 8.
     assert found.core_ml + found.left_out_ml == pytest.approx(16**3 * 0.064)
-    assert not found.unusual_for_fdg
-    assert found.describe().startswith("liver core 26")
+    assert found.median_suv == pytest.approx(2.0, abs=0.01)
+    assert found.plausible(Tracer.FDG)
+    assert found.describe(Tracer.FDG).startswith("liver core 26")
+    assert found.describe(Tracer.FDG).endswith("(usual 1 to 4.5)")
 
 
 def test_a_metastasis_in_the_liver_is_left_out() -> None:
@@ -52,7 +55,15 @@ def test_what_lies_around_the_liver_does_not_count() -> None:
 def test_an_unusual_liver_is_said() -> None:
     found = liver_uptake(Volume(np.full(GRID.shape_zyx, 0.4, dtype=np.float32), GRID), liver_map())
     assert found is not None
-    assert "mean SUV 0.40 is unusual" in found.unusual_for_fdg
+    assert not found.plausible(Tracer.FDG)
+    assert found.describe(Tracer.FDG).endswith("mean 0.40 +- 0.00 (usual 1 to 4.5): unusual, check SUV")
+
+
+@pytest.mark.parametrize(("tracer", "plausible"), [(Tracer.FDG, False), (Tracer.PSMA, True), (None, True)])
+def test_what_is_usual_depends_on_the_tracer(tracer: Tracer | None, plausible: bool) -> None:
+    found = liver_uptake(Volume(np.full(GRID.shape_zyx, 11.0, dtype=np.float32), GRID), liver_map())
+    assert found is not None
+    assert found.plausible(tracer) is plausible
 
 
 def test_no_liver_and_too_little_of_it() -> None:

@@ -1,4 +1,4 @@
-"""One series looked at: what it is, its tracer and SUV, or the one line that says why it cannot be used."""
+"""Each series of a folder looked at: what it is, its tracer and SUV, or the one line why it cannot be used."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from pathlib import Path
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.io.dicom.files import FolderScan, scan_folder
 from deeppsma.io.dicom.organ_map import OrganMap, open_organ_map
-from deeppsma.io.dicom.series import SEG_CLASSES, DicomSeries, SeriesFiles, check_pet_kind, open_series
+from deeppsma.io.dicom.series import (
+    SEG_CLASSES,
+    DicomSeries,
+    SeriesFiles,
+    check_pet_kind,
+    group_series,
+    open_series,
+)
 from deeppsma.io.dicom.site import Site
 from deeppsma.io.dicom.suv import derive_suv
 from deeppsma.io.dicom.tracer import TracerEvidence, identify_tracer
@@ -84,6 +92,27 @@ def examine(files: SeriesFiles, site: Site, folder: Path) -> Candidate:
     except InputError as error:
         return Candidate(files, evidence=evidence, refused=shown_from(folder, error))
     return Candidate(files, series, evidence=evidence)
+
+
+def look_into(folder: Path, site: Site) -> tuple[FolderScan, tuple[Candidate, ...]]:
+    """Scan a folder and examine each of its series; headers only.
+
+    Parameters
+    ----------
+    folder
+        Of DICOM files, and any others.
+    site
+        A hospital's rules.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or no DICOM file in it.
+    """
+    scan = scan_folder(folder)
+    if not scan.headers and not scan.unreadable:
+        raise InputError(folder, f"no DICOM file among {scan.other_count} files", "give a folder of DICOM files")
+    return scan, tuple(examine(files, site, folder) for files in group_series(scan.headers))
 
 
 def shown_from(folder: Path, error: InputError) -> str:

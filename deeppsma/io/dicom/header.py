@@ -11,7 +11,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,11 +58,14 @@ class Header:
         Without pixels.
     file_bytes
         Size of the file; 0 where it does not matter.
+    reads
+        Where attributes are noted that had a value when they were asked for, as messages name them; None to note none.
     """
 
     path: Path
     dataset: Dataset
     file_bytes: int = 0
+    reads: set[str] | None = field(default=None, compare=False, repr=False)
 
     def raw(self, keyword: str) -> Any:
         """Value as pydicom gives it; None where the attribute is absent or empty.
@@ -80,7 +83,11 @@ class Header:
             raise self.refuse(keyword, "is not readable") from None
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
-        return None if isinstance(value, bytes | Sequence) and not isinstance(value, str) and not len(value) else value
+        if isinstance(value, bytes | Sequence) and not isinstance(value, str) and not len(value):
+            return None
+        if self.reads is not None:
+            self.reads.add(tag_of(keyword))
+        return value
 
     def meta(self, keyword: str) -> str:
         """Value in the file's own header (group 0002) as text; "" where absent or damaged."""
@@ -170,7 +177,7 @@ class Header:
             return ()
         if not hasattr(value, "_list") and not all(hasattr(item, "get") for item in value):
             raise self.refuse(keyword, "is not a sequence")
-        return tuple(Header(self.path, item) for item in value)
+        return tuple(Header(self.path, item, reads=self.reads) for item in value)
 
     def private(self, group: int, element: int, creator: str, anonymous: bool = False) -> Any:
         """Value of a private attribute whose creator is there.
@@ -197,6 +204,8 @@ class Header:
             if isinstance(value, bytes):
                 value = value.decode("latin-1").strip("\0 ")
             if value is not None and str(value).strip():
+                if self.reads is not None:
+                    self.reads.add(f"{creator} ({group:04X},{block << 8 | element:04X})")
                 return value
         return None
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.dicom.choose import Choice, choose, days_apart
-from deeppsma.io.dicom.examine import Candidate
-from deeppsma.io.dicom.inspect import look_into
+from deeppsma.io.dicom.examine import Candidate, look_into
 from deeppsma.io.dicom.organ_map import OrganMap
 from deeppsma.io.dicom.series import DicomSeries
 from deeppsma.io.dicom.site import Site
@@ -67,10 +65,6 @@ class DicomPatient:
         """Whether both PETs lie in one frame of reference: no registration is needed."""
         frames = {self.pet(tracer).frame_of_reference for tracer in self.tracers}
         return len(self.tracers) == len(Tracer) and len(frames) == 1 and "" not in frames
-
-    def derivations(self) -> dict[str, Any]:
-        """SUV derivation by tracer, as JSON values."""
-        return {str(t): suv.as_dict() for t in self.tracers if (suv := self.pet(t).suv) is not None}
 
 
 def open_patient(folder: Path | str, site: Site | None = None) -> DicomPatient:

@@ -14,14 +14,10 @@ from typing import Any
 
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.io.dicom import philips
 from deeppsma.io.dicom.header import EXPORT_AGAIN, Header, shared, tag_of
 from deeppsma.io.dicom.injection import dose_bq, half_life_of, injection_before, injection_item, weight_kg
 from deeppsma.io.dicom.reference_time import acquisition_moments, reference_of
-
-PHILIPS_CREATOR = "Philips PET Private Group"
-_SUV_FACTOR, _ACTIVITY_FACTOR = (0x7053, 0x00), (0x7053, 0x09)
-#: How far Philips's own factor may be from the one computed before it is said; they agree to 0.06 % on real headers.
-PHILIPS_AGREEMENT = 0.01
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,8 @@ class SuvDerivation:
         What was held against the result.
     warnings
         What was not as it should be.
+    tags
+        Attributes that had a value and were read for all this.
     """
 
     factors: tuple[float, ...]
@@ -65,6 +63,7 @@ class SuvDerivation:
     nuclide: str = ""
     checks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.factors or not all(math.isfinite(factor) and factor > 0 for factor in self.factors):
@@ -121,6 +120,8 @@ def derive_suv(headers: Sequence[Header], tracer: Tracer | None = None) -> SuvDe
     """
     if not headers:
         raise ValueError("a series of no slices has no SUV")
+    reads: set[str] = set()
+    headers = [replace(header, reads=reads) for header in headers]
     check_corrections(headers)
     units = shared(headers, "Units").upper()
     rules: dict[str, Callable[[Sequence[Header], Tracer | None], SuvDerivation]] = {
@@ -132,7 +133,8 @@ def derive_suv(headers: Sequence[Header], tracer: Tracer | None = None) -> SuvDe
         held = f"is {units}" if units else "is missing"
         remedy = f"export the series in BQML; taken are {', '.join(rules)}"
         raise headers[0].refuse("Units", held, remedy)
-    return rules[units](headers, tracer)
+    found = rules[units](headers, tracer)
+    return replace(found, tags=tuple(sorted(reads)))
 
 
 def check_corrections(headers: Sequence[Header]) -> None:
@@ -258,24 +260,14 @@ def _none(base: SuvDerivation, headers: Sequence[Header], item: Header) -> SuvDe
     )
 
 
-def _philips(headers: Sequence[Header], place: tuple[int, int]) -> tuple[float, ...] | None:
-    """Philips's factors by slice; None where one is absent or 0."""
-    values = [header.private_number(*place, PHILIPS_CREATOR, anonymous=True) for header in headers]
-    found = tuple(value for value in values if value is not None and value > 0)
-    return found if len(found) == len(headers) else None
-
-
 def _of_counts(headers: Sequence[Header], tracer: Tracer | None) -> SuvDerivation:
     """Counts: Philips's factor to SUV, or its factor to Bq/ml and on from there."""
-    anonymous = "no private creator claims Philips's tags (7053,10xx)"
-    unclaimed = headers[0].private(*_SUV_FACTOR, PHILIPS_CREATOR) is None
-    unclaimed = unclaimed and headers[0].private(*_ACTIVITY_FACTOR, PHILIPS_CREATOR) is None
-    odd = (anonymous,) if unclaimed else ()
-    to_suv = _philips(headers, _SUV_FACTOR)
+    odd = philips.unclaimed(headers[0])
+    to_suv = philips.suv_factors(headers)
     if to_suv is not None:
         rule = "Philips's SUV factor (7053,1000)"
         return SuvDerivation(to_suv, "CNTS", rule, warnings=odd + _undecayed_warning(headers))
-    to_activity = _philips(headers, _ACTIVITY_FACTOR)
+    to_activity = philips.activity_factors(headers)
     if to_activity is None:
         found = "is CNTS, without Philips's factors (7053,1000) or (7053,1009)"
         raise headers[0].refuse("Units", found, "export the series in BQML")
@@ -290,16 +282,8 @@ def _of_counts(headers: Sequence[Header], tracer: Tracer | None) -> SuvDerivatio
 
 
 def _with_philips_check(suv: SuvDerivation, headers: Sequence[Header]) -> SuvDerivation:
-    """Both of Philips's factors, where a header has them, give a second opinion of the one computed."""
-    to_suv, to_activity = _philips(headers, _SUV_FACTOR), _philips(headers, _ACTIVITY_FACTOR)
-    if to_suv is None or to_activity is None:
-        return suv
-    ratios = [b * f / a for a, b, f in zip(to_suv, to_activity, suv.factors, strict=True)]
-    apart = max(abs(ratio - 1) for ratio in ratios)
-    said = f"Philips's own factors (7053,1000) and (7053,1009) differ from this by {100 * apart:.2g} %"
-    if apart > PHILIPS_AGREEMENT:
-        return replace(suv, warnings=(*suv.warnings, said))
-    return replace(suv, checks=(*suv.checks, said))
+    check, warning = philips.second_opinion(headers, suv.factors)
+    return replace(suv, checks=suv.checks + check, warnings=suv.warnings + warning)
 
 
 def _of_suv(headers: Sequence[Header], _tracer: Tracer | None) -> SuvDerivation:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from deeppsma.io.dicom.result_object import Provenance, ResultSource, ascii_text, begin, code, references
+from deeppsma.io.dicom.result_object import ascii_text, begin, code, references
+from deeppsma.io.dicom.result_source import Provenance, ResultSource
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 
 from deeppsma.io.dicom.contours import voxel_edge_contours
 from deeppsma.io.dicom.lesion_map import LesionFigures, LesionMap
-from deeppsma.io.dicom.result_object import (
-    NO_LESION,
-    Provenance,
-    ResultSource,
-    ascii_text,
-    begin,
-    decimal,
-    references,
-)
+from deeppsma.io.dicom.result_object import NO_LESION, ascii_text, begin, references
+from deeppsma.io.dicom.result_source import Provenance, ResultSource, decimal
 from deeppsma.io.dicom.write_seg import COLOURS, label_of
 
 if TYPE_CHECKING:

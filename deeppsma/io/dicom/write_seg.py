@@ -13,7 +13,8 @@ import numpy as np
 
 from deeppsma._version import __version__
 from deeppsma.io.dicom.lesion_map import Code, LesionFigures, LesionMap
-from deeppsma.io.dicom.result_object import MANUFACTURER, MODEL, NO_LESION, Provenance, ResultSource, ascii_text, finish
+from deeppsma.io.dicom.result_object import MANUFACTURER, MODEL, NO_LESION, ascii_text, finish
+from deeppsma.io.dicom.result_source import Provenance, ResultSource
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

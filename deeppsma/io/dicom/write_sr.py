@@ -11,16 +11,8 @@ from typing import TYPE_CHECKING, Any
 from deeppsma._version import __version__
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.dicom.lesion_map import Code, LesionFigures, LesionMap
-from deeppsma.io.dicom.result_object import (
-    MANUFACTURER,
-    MODEL,
-    NO_LESION,
-    Provenance,
-    ResultSource,
-    ascii_text,
-    finish,
-    series_description,
-)
+from deeppsma.io.dicom.result_object import MANUFACTURER, MODEL, NO_LESION, ascii_text, finish, series_description
+from deeppsma.io.dicom.result_source import Provenance, ResultSource
 from deeppsma.io.dicom.write_seg import CATEGORY, NEOPLASM, concept, tracking_uid
 
 if TYPE_CHECKING:

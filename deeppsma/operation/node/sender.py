@@ -206,8 +206,8 @@ class _DicomNode:
         own.acse_timeout = own.dimse_timeout = own.network_timeout = own.connection_timeout = _TIMEOUT_S
         for sop_class, syntax in contexts:
             own.add_requested_context(sop_class, syntax)
-        tls = _tls(self._to)
         try:
+            tls = _tls(self._to)
             association = own.associate(
                 self._to.host,
                 self._to.port,

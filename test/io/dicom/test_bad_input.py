@@ -27,7 +27,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import JPEG2000Lossless
 
 from deeppsma.core.errors import InputError
-from deeppsma.io.dicom.inspect import inspect
+from deeppsma.preprocessing.dicom_inspection import inspect
 
 NO_TIMES = {"RadiopharmaceuticalStartTime": None, "RadiopharmaceuticalStartDateTime": None}
 

@@ -26,9 +26,9 @@ from pydicom.sequence import Sequence as Items
 from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.dicom.header import Header
-from deeppsma.io.dicom.inspect import inspect
 from deeppsma.io.dicom.reference_time import mean_count_time_s, reference_of
 from deeppsma.io.dicom.suv import SuvDerivation, derive_suv
+from deeppsma.preprocessing.dicom_inspection import inspect
 
 HALF_LIFE_S = 6586.2
 #: Weight over dose at injection, g / Bq, of the builder's patient.
@@ -103,7 +103,7 @@ def test_the_real_series_comes_out_as_four_other_programs_have_it() -> None:
     assert row["role"] == "fdg-pet"
     assert row["suv"]["factor"] == pytest.approx(2.42903e-4, rel=2e-6)
     assert row["suv"]["max"] == pytest.approx(66.52, abs=0.005)
-    assert next(iter(found.summaries.values())).dose_share == pytest.approx(0.66, abs=0.005)
+    assert row["suv"]["dose_share"] == pytest.approx(0.66, abs=0.005)
 
 
 def test_start_is_weight_over_what_is_left_of_the_dose() -> None:
@@ -347,6 +347,23 @@ def test_the_derivation_tells_no_date_and_no_clock_time() -> None:
         assert "2025" not in told
         assert "110000" not in told
         assert "SECRET" not in told
+
+
+def test_tags_that_were_read_are_told_and_no_others() -> None:
+    tags = derived().tags
+    for read in ("Units (0054,1001)", "RadionuclideHalfLife (0018,1075)", "RadiopharmaceuticalStartTime (0018,1072)"):
+        assert read in tags
+    assert not [tag for tag in tags if "PatientName" in tag or "PatientSize" in tag]
+    assert list(tags) == sorted(set(tags))
+    already = derived(edited(Units="GML")).tags
+    assert "Units (0054,1001)" in already
+    assert not [tag for tag in already if "Dose" in tag or "SUVType" in tag], "absent, or not needed"
+
+    def philips(image: Dataset) -> None:
+        image.Units = "CNTS"
+        image.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x00, "DS", "0.0005")
+
+    assert "Philips PET Private Group (7053,1000)" in derived(philips).tags
 
 
 def test_no_slice_no_suv() -> None:

@@ -11,7 +11,8 @@ import pytest
 from builders.dicom_results import ABOUT, errors, lesions, nasty_labels, source, tool
 
 from deeppsma.core.tracer import Tracer
-from deeppsma.io.dicom.result_object import ResultSource, save
+from deeppsma.io.dicom.result_object import save
+from deeppsma.io.dicom.result_source import ResultSource
 from deeppsma.io.dicom.write_seg import segmentation
 from deeppsma.io.dicom.write_sr import measurement_report
 

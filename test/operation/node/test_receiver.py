@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 import time
 
 import pytest
+from builders.certificates import certificate
 from builders.dicom_files import pet_slice, write_pet
 from builders.pacs import associated, send_files
 from pydicom import dcmread
@@ -136,24 +136,9 @@ def test_a_port_that_is_taken_is_one_line(spool):
             Receiver(place, spool).start()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    place = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"),
-        ],
-        cwd=place,
-        check=True,
-        capture_output=True,
-    )
-    return str(place / "cert.pem"), str(place / "key.pem")
-
-
-def test_tls(spool, slices, certificate, monkeypatch):
+def test_tls(spool, slices, tmp_path, monkeypatch):
     monkeypatch.setattr(tls, "_HANDSHAKE_S", 0.3)
-    cert, key = certificate
+    cert, key = certificate(tmp_path / "tls")
     place = Receive(("PACS",), host="127.0.0.1", port=0, certificate=cert, key=key, client_ca=cert)
     receiver = Receiver(place, spool)
     port = receiver.start()

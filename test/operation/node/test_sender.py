@@ -7,6 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from builders.certificates import certificate
 from builders.dicom_files import write_pet
 from builders.pacs import Pacs, free_port
 from builders.stub_job import main as write_results
@@ -15,6 +16,7 @@ from pydicom import dcmread
 from deeppsma.operation.node import sender
 from deeppsma.operation.node.sender import AwayError, RefusedError, result_objects, send
 from deeppsma.operation.node.settings import Destination
+from deeppsma.operation.node.tls import server_context
 
 #: pynetdicom leaves sockets to the garbage collector where a connection fails.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
@@ -73,6 +75,62 @@ def test_an_archive_that_drops_what_it_took_is_found_out(pacs, objects):
 def test_nobody_there(objects):
     with pytest.raises(AwayError, match="cannot be reached"):
         send(objects, Destination("PACS", "localhost", free_port()), "DEEPPSMA")
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """The archive's certificate and key."""
+    return certificate(tmp_path_factory.mktemp("theirs"))
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    return certificate(tmp_path_factory.mktemp("ours"))
+
+
+@pytest.fixture
+def guarded(theirs, ours):
+    """An archive that speaks TLS alone, and with nobody but us."""
+    with Pacs(ssl_context=server_context(*theirs, client_ca=ours[0])) as archive:
+        yield archive
+
+
+def test_by_tls_objects_arrive_and_are_asked_for(guarded, objects, theirs, ours):
+    there = to(guarded, tls=True, ca=theirs[0], certificate=ours[0], key=ours[1])
+    send(objects, there, "DEEPPSMA")
+    assert set(guarded.objects) == {one.instance for one in objects}
+    assert sender.has_all(objects, there, "DEEPPSMA")
+
+
+def test_nothing_goes_to_whom_nobody_vouches_for(guarded, objects, ours):
+    for ca in ("", ours[0]):
+        with pytest.raises(AwayError, match="cannot be reached"):
+            send(objects, to(guarded, tls=True, ca=ca, certificate=ours[0], key=ours[1]), "DEEPPSMA")
+    assert not guarded.came
+
+
+def test_nothing_goes_to_a_host_of_another_name(objects, tmp_path):
+    other = certificate(tmp_path, "elsewhere")
+    with Pacs(ssl_context=server_context(*other)) as archive, pytest.raises(AwayError, match="cannot be reached"):
+        send(objects, to(archive, tls=True, ca=other[0]), "DEEPPSMA")
+    assert not archive.came
+
+
+def test_an_archive_that_asks_who_we_are(guarded, objects, theirs):
+    with pytest.raises(AwayError):
+        send(objects, to(guarded, tls=True, ca=theirs[0]), "DEEPPSMA")
+    assert not guarded.came
+
+
+def test_tls_is_never_given_up_for_an_archive_without_it(pacs, objects, theirs):
+    with pytest.raises(AwayError, match="cannot be reached"):
+        send(objects, to(pacs, tls=True, ca=theirs[0]), "DEEPPSMA")
+    assert not pacs.came
+
+
+def test_a_certificate_that_has_gone_is_waited_for(pacs, objects, tmp_path):
+    with pytest.raises(AwayError, match=r"cannot be reached \(FileNotFoundError\)"):
+        send(objects, to(pacs, tls=True, ca=str(tmp_path / "gone.pem")), "DEEPPSMA")
 
 
 def test_what_is_no_dicom_cannot_be_sent(tmp_path):
@@ -143,6 +201,20 @@ def test_stow_answers(web, objects, status, error):
     web.status = status
     with pytest.raises(error, match=str(status)):
         send(objects, Destination(stow=web.url), "DEEPPSMA")
+
+
+def test_stow_by_https(objects, theirs, ours):
+    secure = Web(objects)
+    secure.server.socket = server_context(*theirs).wrap_socket(secure.server.socket, server_side=True)
+    url = secure.url.replace("http://127.0.0.1", "https://localhost")
+    try:
+        send(objects, Destination(stow=url, ca=theirs[0]), "DEEPPSMA")
+        assert secure.came == [one.path.read_bytes() for one in objects]
+        with pytest.raises(AwayError, match="cannot be reached"):
+            send(objects, Destination(stow=url, ca=ours[0]), "DEEPPSMA")
+    finally:
+        secure.server.shutdown()
+        secure.server.server_close()
 
 
 def test_stow_that_refuses_some(web, objects):

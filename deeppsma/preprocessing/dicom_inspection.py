@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deeppsma.core.errors import InputError
-from deeppsma.core.volume import Volume
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.case import ImageSource
 from deeppsma.io.dicom.choose import Choice, choose
-from deeppsma.io.dicom.examine import Candidate, examine, shown_from
-from deeppsma.io.dicom.files import FolderScan, scan_folder
-from deeppsma.io.dicom.injection import weight_kg
-from deeppsma.io.dicom.series import DicomSeries, group_series
+from deeppsma.io.dicom.examine import Candidate, look_into, shown_from
+from deeppsma.io.dicom.files import FolderScan
 from deeppsma.io.dicom.site import Site
-
-#: Of the activity injected, a whole body's PET shows this share; far outside it a unit is wrong.
-DOSE_SHARE_LIMITS = (0.2, 1.1)
-
-
-@dataclass(frozen=True)
-class SuvSummary:
-    """Figures of a PET in SUV.
-
-    Parameters
-    ----------
-    low, median, high
-        Minimum and median over voxels above 0, maximum; 0 where no voxel is above 0.
-    dose_share
-        Sum of SUV times volume over body weight: the share of the injected activity that the image shows. None
-        where the weight is not known.
-    """
-
-    low: float
-    median: float
-    high: float
-    dose_share: float | None = None
-
-    def describe(self) -> str:
-        """One line, with what is odd about it."""
-        out = f"SUV above 0: {self.low:.3g} to {self.high:.4g}, median {self.median:.3g}"
-        if self.dose_share is None:
-            return out
-        low, high = DOSE_SHARE_LIMITS
-        odd = "" if low <= self.dose_share <= high else f" (a whole body has {low:g} to {high:g}: check the units)"
-        return f"{out}; {self.dose_share:.2f} of the activity seen{odd}"
+from deeppsma.io.image_files import ImageFile
+from deeppsma.preprocessing.suv_check import NO_ORGAN_MAP, NO_PART, SuvCheck, check_suv, known_weight_kg
 
 
 @dataclass(frozen=True)
@@ -61,14 +30,14 @@ class Inspection:
         Its series.
     choice
         Their parts.
-    summaries
+    checks
         SUV figures of the PETs, by series UID.
     """
 
     scan: FolderScan
     candidates: tuple[Candidate, ...]
     choice: Choice
-    summaries: dict[str, SuvSummary]
+    checks: dict[str, SuvCheck]
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values; holds nothing of the patient but the figures of the injection and the weight."""
@@ -76,14 +45,15 @@ class Inspection:
 
     def _row(self, candidate: Candidate) -> dict[str, Any]:
         suv = None
-        summary = self.summaries.get(candidate.files.uid)
-        if candidate.series is not None and candidate.series.suv is not None and summary is not None:
+        check = self.checks.get(candidate.files.uid)
+        if candidate.series is not None and candidate.series.suv is not None and check is not None:
             suv = {
                 "factor": candidate.series.suv.factor,
-                "min": summary.low,
-                "median": summary.median,
-                "max": summary.high,
+                "min": check.low,
+                "median": check.median,
+                "max": check.high,
                 "derivation": candidate.series.suv.as_dict(),
+                **check.as_dict(),
             }
         return {
             "series_instance_uid": candidate.files.uid,
@@ -126,16 +96,16 @@ class Inspection:
             out.append(f"  SUV factor {factor}: {suv.describe()}")
             out += [f"  checked: {check}" for check in suv.checks]
             out += [f"  warning: {warning}" for warning in suv.warnings]
-        if summary := self.summaries.get(candidate.files.uid):
-            out.append(f"  {summary.describe()}")
+        if check := self.checks.get(candidate.files.uid):
+            out += [f"  {line}" for line in check.lines()]
         expected = candidate.series.expected_slices
         if expected is not None and expected > len(candidate.series.stack.headers):
             out.append(f"  warning: {len(candidate.series.stack.headers)} of {expected} slices (0054,0081) are here")
         return out + [f"  note: {note}" for note in candidate.series.notes]
 
 
-def look_into(folder: Path, site: Site) -> tuple[FolderScan, tuple[Candidate, ...]]:
-    """Scan a folder and examine each of its series; headers only.
+def inspect(folder: Path | str, site: Site | None = None, organs: Mapping[Tracer, Path] | None = None) -> Inspection:
+    """Look at everything a folder holds, with the pixels of its PETs; SUV is checked by activity and liver.
 
     Parameters
     ----------
@@ -143,74 +113,48 @@ def look_into(folder: Path, site: Site) -> tuple[FolderScan, tuple[Candidate, ..
         Of DICOM files, and any others.
     site
         A hospital's rules.
+    organs
+        Organ maps as files, by tracer; they come before those in the folder.
 
     Raises
     ------
     InputError
         If there is no such folder, or no DICOM file in it.
     """
-    scan = scan_folder(folder)
-    if not scan.headers and not scan.unreadable:
-        raise InputError(folder, f"no DICOM file among {scan.other_count} files", "give a folder of DICOM files")
-    return scan, tuple(examine(files, site, folder) for files in group_series(scan.headers))
-
-
-def inspect(folder: Path | str, site: Site | None = None) -> Inspection:
-    """Look at everything a folder holds, with the pixels of its PETs.
-
-    Parameters
-    ----------
-    folder
-        Of DICOM files, and any others.
-    site
-        A hospital's rules.
-
-    Raises
-    ------
-    InputError
-        If there is no such folder, or no DICOM file in it.
-    """
-    folder, site = Path(folder), site or Site()
+    folder, site, organs = Path(folder), site or Site(), organs or {}
     scan, candidates = look_into(folder, site)
-    summaries: dict[str, SuvSummary] = {}
+    choice = choose(candidates, site)
+    checks: dict[str, SuvCheck] = {}
     looked: list[Candidate] = []
     for candidate in candidates:
         kept = candidate
-        if candidate.is_pet and candidate.series is not None:
+        if candidate.is_pet:
             try:
-                summaries[candidate.files.uid] = summarise(candidate.series.read(), _weight_kg(candidate.series))
+                checks[candidate.files.uid] = _checked(candidate, choice, organs)
             except InputError as error:
                 kept = replace(candidate, series=None, refused=shown_from(folder, error))
         looked.append(kept)
-    return Inspection(scan, tuple(looked), choose(looked, site), summaries)
+    choice = choose(looked, site)
+    for pet in choice.pets.values():
+        # It came into its part only now, because another PET's pixels are damaged.
+        if checks[pet.files.uid].unchecked == NO_PART:
+            checks[pet.files.uid] = _checked(pet, choice, organs)
+    return Inspection(scan, tuple(looked), choice, checks)
 
 
-def _weight_kg(series: DicomSeries) -> float | None:
-    """The weight that SUV was computed with, or that the header has beside SUV; None where it has none that can be."""
-    if series.suv is not None and series.suv.weight_kg is not None:
-        return series.suv.weight_kg
+def _checked(pet: Candidate, choice: Choice, given: Mapping[Tracer, Path]) -> SuvCheck:
+    """Read a PET and check its SUV; an organ map that cannot be read is said, and is no fault of the PET's."""
+    if pet.series is None:
+        raise ValueError("a PET that was refused has no SUV")
+    volume, weight = pet.series.read(), known_weight_kg(pet.series)
+    tracer = next((tracer for tracer, chosen in choice.pets.items() if chosen is pet), None)
+    if tracer is None:
+        return check_suv(volume, weight, None, pet.tracer, NO_PART)
+    source: ImageSource | None = ImageFile(given[tracer]) if tracer in given else None
+    if source is None and (found := choice.organs.get(tracer)) is not None:
+        source = found.organs
     try:
-        return weight_kg(series.stack.headers)[0]
-    except InputError:
-        return None
-
-
-def summarise(pet: Volume, weight_kg: float | None) -> SuvSummary:
-    """Figures of a PET in SUV.
-
-    Parameters
-    ----------
-    pet
-        [z, y, x], SUV.
-    weight_kg
-        None where it is not known.
-    """
-    values = pet.voxels
-    above = values[values > 0]
-    median = float(np.median(above)) if above.size else 0.0
-    share = None
-    if weight_kg:
-        total_ml = float(values.sum(dtype=np.float64)) * pet.geometry.voxel_volume_ml
-        share = total_ml / (weight_kg * 1000)
-    low, high = (float(above.min()), float(above.max())) if above.size else (0.0, 0.0)
-    return SuvSummary(low, median, high, share)
+        organs = None if source is None else source.read()
+    except InputError as error:
+        return check_suv(volume, weight, None, tracer, f"the organ map cannot be read: {error.found}")
+    return check_suv(volume, weight, organs, tracer, NO_ORGAN_MAP)
