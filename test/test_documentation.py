@@ -84,7 +84,8 @@ def test_a_command_that_is_shown_runs(page, line, tmp_path, monkeypatch, tiny_we
     if "deadline" in line:
         return  # starts a process of its own: test/operation/test_deadline.py
     case = write_platform_case(tmp_path / "case_9011/input")
-    shutil.copytree(tiny_weights, tmp_path / "run")
+    for trained in ("run", "try"):
+        shutil.copytree(tiny_weights, tmp_path / trained)
     monkeypatch.chdir(tmp_path)
     stored = ["report", "score"]
     if arguments[0] in stored:

@@ -74,6 +74,10 @@ def _cohort(options: argparse.Namespace) -> None:
     from deeppsma.operation.cohort.plan import CohortRequest, CohortSettings
     from deeppsma.operation.cohort.run import run_cohort
 
+    if options.report:
+        from deeppsma.reporting.pdf import require_reportlab
+
+        require_reportlab()
     settings = request(CohortSettings, options)
     asked = request(CohortRequest, options, settings=settings)
     with _Bar() as bar:

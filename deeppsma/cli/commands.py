@@ -100,8 +100,8 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         const="foci.csv",
         default="",
         metavar="FILE.csv",
-        help="also write OUT/FILE.csv (default foci.csv), and into the run report: each focus that the recipe gtrc "
-        "votes on, with its measurements, votes and verdict",
+        help="also write OUT/FILE.csv (default foci.csv), and into the run report: each focus that the recipe "
+        "judges (gtrc, second_opinion), with its measurements and the verdict",
     )
     add_dicom_case(command)
     add_dicom_out(command)
@@ -124,6 +124,10 @@ def _segment(options: argparse.Namespace) -> None:
     from deeppsma.operation.job import Job
     from deeppsma.pipeline.run_report import stored_report
 
+    if options.report:
+        from deeppsma.reporting.pdf import require_reportlab
+
+        require_reportlab()
     job = request(Job, options, dicom=dicom_options(options))
     show_progress = sys.stderr.isatty()
     if options.deadline is not None:

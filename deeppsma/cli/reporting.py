@@ -74,11 +74,14 @@ def write_report_of(
         One line that names cause and remedy.
     """
     from deeppsma.preprocessing.dicom_case import open_case
+    from deeppsma.reporting.pdf import require_reportlab
     from deeppsma.reporting.pictures import kind_of_patient
     from deeppsma.reporting.report_files import report_of_folder, write_report
 
     if not out.is_dir():
         raise InputError(out, "no such folder", "give a folder that deeppsma segment wrote")
+    if with_pdf:
+        require_reportlab()
     made = report_of_folder(out, open_case(case, dicom), bool(kind_of_patient(case)), with_ct)
     return write_report(made, out, with_pdf)
 

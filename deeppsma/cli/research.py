@@ -59,7 +59,8 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Prints the challenge's six figures per tracer, and lesions found. One case: RESULT is OUT of "
         "'deeppsma segment', TRUTH its case with truth (or that case's folder 'truth'). A cohort: TRUTH is a folder "
         "of cases, each RESULT a folder of results with the cases' names; several of them are ranked as the challenge "
-        "ranks.",
+        "ranks. DSC: Dice similarity of the masks; surface DSC: of their contour voxels; FPV, FNV: false positive and "
+        "false negative volume, of components that touch none of the other mask.",
     )
     command.add_argument("results", type=Path, nargs="+", metavar="RESULT", help="one, or several methods' of a cohort")
     command.add_argument("truth", type=Path, metavar="TRUTH", help="case with truth, or cohort")

@@ -129,7 +129,7 @@ def remembered_case(out: Path) -> Path:
     try:
         case = Path(path.read_text(encoding="utf-8").strip())
     except (OSError, UnicodeError):
-        found = "does not say which case this result was made from (it never does for DICOM, nor in the container)"
+        found = "does not say which case this result was made from (never for DICOM, in the container or from Python)"
         raise InputError(path, found, remedy) from None
     if not case.is_dir():
         raise InputError(path, f"names {case}, which is no longer there", remedy)

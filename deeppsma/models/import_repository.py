@@ -12,7 +12,7 @@ from deeppsma.core.errors import ConfigurationError, OutputError, WeightsError
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.gtrc.consensus import write_consensus
 from deeppsma.models.nnunet.adopt import adopt_model
-from deeppsma.models.repositories import Repository, read_published_consensus
+from deeppsma.models.repositories import Repository, read_published_consensus, refuse_missing_weights
 from deeppsma.models.weights import write_member
 
 
@@ -57,6 +57,7 @@ def import_repository(source: Path, out: Path, mirrored: bool = False, folds: Se
     """
     found = Repository.of(source)
     if not found.models:
+        refuse_missing_weights(source)
         remedy = "give a clone of GTRC-Net, an nnUNet_results folder, or a model folder"
         raise WeightsError(source, "no model of nnU-Net there", remedy)
     names = {name: name.replace("/", "__") for name in found.models}

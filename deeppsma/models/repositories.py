@@ -14,7 +14,7 @@ from deeppsma.core.errors import WeightsError
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.gtrc.consensus import CONSENSUS_MANIFEST, Consensus, read_frozen_consensus
 from deeppsma.models.gtrc.keras_file import read_keras_file
-from deeppsma.models.nnunet.adopt import find_models, tracer_of
+from deeppsma.models.nnunet.adopt import find_models, plans_without_folds, tracer_of
 from deeppsma.models.nnunet.folder import missing_fold
 
 _GTRC_RESULTS = Path("data/nnUNet_data/results")
@@ -59,6 +59,22 @@ class Repository:
         consensus = {t: folder / f"data/{t.upper()}/subregion_metrics" for t in Tracer} if clone else {}
         found = {tracer: place for tracer, place in consensus.items() if any(place.glob("fold_*"))}
         return cls(models, found, tuple(left_out))
+
+
+def refuse_missing_weights(folder: Path) -> None:
+    """Refuse a folder that has plans of nnU-Net and nothing that was trained by them.
+
+    Raises
+    ------
+    WeightsError
+        One line that names the first place.
+    """
+    results = folder / _GTRC_RESULTS
+    places = plans_without_folds(results if results.is_dir() else folder)
+    if places:
+        found = "plans.json without weights: no fold_*/checkpoint_final.pth beside it"
+        remedy = "copy or download the whole model folder, fold_* with it (a clone of GTRC-Net has them by Git LFS)"
+        raise WeightsError(places[0], found, remedy)
 
 
 def _names_here(name: str, place: Path, clone: bool) -> list[str]:

@@ -11,7 +11,7 @@ from deeppsma.core.settings import resources_folder
 from deeppsma.core.tracer import Tracer
 from deeppsma.models.gtrc.consensus import Consensus
 from deeppsma.models.nnunet.adopt import adopt_model
-from deeppsma.models.repositories import Repository, find_consensus
+from deeppsma.models.repositories import Repository, find_consensus, refuse_missing_weights
 from deeppsma.models.weights import MANIFEST_NAME, WEIGHTS_NAME, Member, read_member
 
 #: Stands for every member of a folder.
@@ -43,6 +43,7 @@ class WeightsStore:
         if first is None:
             return cls((shipped,))
         if not _names_in(first):
+            refuse_missing_weights(first)
             remedy = f"a member is a folder with {MANIFEST_NAME} and {WEIGHTS_NAME}, or a model folder of nnU-Net"
             raise WeightsError(first, "no member there", remedy)
         return cls((first, shipped))

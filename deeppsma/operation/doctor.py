@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from deeppsma.core.defaults import DEFAULT_RECIPE
-from deeppsma.core.errors import DeepPsmaError
+from deeppsma.core.errors import DeepPsmaError, InputError
 from deeppsma.core.threads import usable_cores
 from deeppsma.inference.device import ComputePlan, plan_compute
 from deeppsma.models.config import NetworkConfig
@@ -114,7 +114,9 @@ def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except DeepPsmaError as error:
-        return Finding(check, "failed", f"{error}", "as it says")
+        if isinstance(error, InputError):
+            return Finding(check, "failed", f"{error.where}: {error.found}", error.remedy)
+        return Finding(check, "failed", f"{error}", "mend that, and run doctor again")
     except (RuntimeError, ImportError, OSError, MemoryError) as error:  # what torch says of a broken installation
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Finding(check, "failed", first, "install anew (./setup.sh), or choose another device or image")

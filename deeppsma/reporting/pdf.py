@@ -24,6 +24,21 @@ _WIDTH_MM = 182.0
 _PICTURE_HIGH_MM = 118.0
 
 
+def require_reportlab() -> None:
+    """Refuse where reportlab is not installed: before the work that a PDF comes after.
+
+    Raises
+    ------
+    ConfigurationError
+        One line that says what to install, or what to leave out.
+    """
+    try:
+        import reportlab  # noqa: F401
+    except ImportError:
+        remedy = "pip install 'deeppsma[report]', or leave the PDF out: deeppsma report OUT --no-pdf"
+        raise ConfigurationError("report.pdf", "the package reportlab is not installed", remedy) from None
+
+
 def report_pdf(content: ReportContent) -> bytes:
     """PDF of a report, A4.
 
@@ -32,13 +47,11 @@ def report_pdf(content: ReportContent) -> bytes:
     ConfigurationError
         If reportlab is not installed.
     """
-    try:
-        from reportlab.lib.pagesizes import A4
-        from reportlab.lib.units import mm
-        from reportlab.platypus import SimpleDocTemplate
-    except ImportError:
-        remedy = "pip install 'deeppsma[report]', or make the report without a PDF"
-        raise ConfigurationError("report.pdf", "the package reportlab is not installed", remedy) from None
+    require_reportlab()
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+    from reportlab.platypus import SimpleDocTemplate
+
     _register_fonts()
     out = io.BytesIO()
     document = SimpleDocTemplate(

@@ -1,6 +1,7 @@
 """The commands on what was found, as a user runs them."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -101,6 +102,34 @@ def test_segment_makes_a_report_when_asked(tmp_path, tiny_weights):
     assert (out / "report.html").is_file()
     report = json.loads((out / "run_report.json").read_text())
     assert report["members"][0]["sha256"] in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("command", ["segment", "report", "cohort"])
+def test_a_pdf_that_cannot_be_made_is_refused_before_the_work(command, tmp_path, tiny_weights, monkeypatch, capsys):
+    """On a base installation the line came when the segmentation was done."""
+    case = write_platform_case(tmp_path / "cases" / "one" / "input")
+    out = tmp_path / "out"
+    if command == "report":
+        given = ["--recipe", "single", "--weights", str(tiny_weights), "--device", "cpu"]
+        assert main(["segment", str(case), str(out), *given]) == 0
+    monkeypatch.setitem(sys.modules, "reportlab", None)
+    monkeypatch.setattr("deeppsma.operation.job.run_job", _not_reached)
+    monkeypatch.setattr("deeppsma.operation.cohort.run.run_cohort", _not_reached)
+    monkeypatch.setattr("deeppsma.reporting.report_files.report_of_folder", _not_reached)
+    arguments = {
+        "segment": ["segment", str(case), str(out), "--report"],
+        "report": ["report", str(out)],
+        "cohort": ["cohort", str(tmp_path / "cases"), str(out), "--report"],
+    }
+    assert main(arguments[command]) == 5
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "deeppsma: error: report.pdf: the package reportlab is not installed; pip install 'deeppsma[report]', or leave "
+        "the PDF out: deeppsma report OUT --no-pdf"
+    )
+
+
+def _not_reached(*_, **__):
+    raise AssertionError("work was begun")
 
 
 def test_a_report_made_later_finds_its_case(tmp_path, tiny_weights, capsys):

@@ -228,6 +228,20 @@ def test_a_clone_that_cannot_be_used_makes_nothing(clone, tmp_path, spoil, messa
     assert not (tmp_path / "own").exists() or not list((tmp_path / "own").iterdir())
 
 
+@pytest.mark.parametrize("whole_clone", [True, False])
+def test_plans_without_weights_say_what_is_missing(clone, tmp_path, whole_clone):
+    for fold in list(clone.rglob("fold_*")):
+        if "results" in str(fold):
+            shutil.rmtree(fold)
+    source = clone if whole_clone else results(clone) / "Dataset881_PSMA_PET"
+    place = results(clone) / f"Dataset881_PSMA_PET/{TRAINER}"
+    message = rf"^{place}: plans\.json without weights: no fold_\*/checkpoint_final\.pth beside it; copy or download"
+    with pytest.raises(WeightsError, match=message):
+        import_repository(source, tmp_path / "own")
+    with pytest.raises(WeightsError, match=message):
+        WeightsStore.default(source)
+
+
 def test_a_model_for_another_tracer_is_refused(clone, tmp_path):
     from deeppsma.models.config import load_network
     from deeppsma.models.nnunet.importer import ImportRequest, import_weights

@@ -1,6 +1,7 @@
 import pytest
 
 from deeppsma.cli.commands import main
+from deeppsma.core.errors import DeepPsmaError
 from deeppsma.operation import doctor
 from deeppsma.operation.doctor import Finding, examine
 
@@ -87,6 +88,19 @@ def test_short_memory_is_a_warning_of_the_smaller_limit(tmp_path, monkeypatch):
     assert doctor._memory().state == "warning"
     monkeypatch.setattr(doctor, "_available_bytes", lambda: None)
     assert doctor._memory().state == "ok"
+
+
+def test_a_recipe_that_cannot_run_says_what_to_do_once(tmp_path):
+    found = by_check(examine(None, tmp_path, "cpu"))["recipe"]
+    assert (found.state, found.found) == ("failed", f"{tmp_path}: no member there")
+    assert found.remedy.startswith("a member is a folder with manifest.json")
+
+
+def test_an_error_without_a_remedy_has_one():
+    def broken():
+        raise DeepPsmaError("all is lost")
+
+    assert str(doctor._guarded("recipe", broken)).endswith("all is lost; mend that, and run doctor again")
 
 
 def test_a_finding_that_is_not_ok_says_what_to_do():

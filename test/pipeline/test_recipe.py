@@ -114,3 +114,8 @@ DOWNLOADED = ("gtrc", "gtrc_quick", "lesiontracer")
 @pytest.mark.parametrize("recipe", [r for r in all_recipes() if r.name not in DOWNLOADED], ids=lambda r: r.name)
 def test_every_recipe_finds_its_members_in_a_fresh_clone(recipe):
     assert Method.choose(recipe, WeightsStore.default()).tracers == tuple(Tracer)
+
+
+def test_one_recipe_alone_is_called_the_default():
+    """``deeppsma recipes`` marks it; a summary that says so of another was left behind."""
+    assert not [recipe.name for recipe in all_recipes() if "default" in recipe.summary]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 _DISEASE, _NORMAL = ("ttb", "disease", "tumor", "tumour", "lesion"), ("normal", "norm", "physiological")
+#: Where plans may lie: in a model's own folder, a data set's, or a results folder.
+_PLANS = ("plans.json", "*/plans.json", "*/*/plans.json")
 _BY_IMPORT = "'deeppsma weights import'"
 #: What a channel of PET over threshold is called (plain SUV is another thing); nnU-Net's own names of
 #: normalisations among them, as the organisers have it.
@@ -58,8 +60,14 @@ def find_models(folder: Path) -> dict[str, Path]:
     """
     if _is_model(folder):
         return {folder.resolve().name: folder}
-    places = (path.parent for pattern in ("*/plans.json", "*/*/plans.json") for path in sorted(folder.glob(pattern)))
+    places = (path.parent for pattern in _PLANS[1:] for path in sorted(folder.glob(pattern)))
     return {place.relative_to(folder).as_posix(): place for place in places if _is_model(place)}
+
+
+def plans_without_folds(folder: Path) -> list[Path]:
+    """Folders with an nnU-Net's plans and no folds beside them: what a download that lost its weights leaves."""
+    places = (path.parent for pattern in _PLANS for path in sorted(folder.glob(pattern)))
+    return [place for place in places if not _is_model(place)]
 
 
 def _is_model(folder: Path) -> bool:
