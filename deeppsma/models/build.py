@@ -1,4 +1,4 @@
-"""Networks with random weights: MONAI's DynUNet, and nnU-Net's architectures.
+"""Networks with random weights: DynUNet, and nnU-Net's architectures.
 
 Source: CDS report, section 2.2, and the team's published settings: residual blocks, kernels of 3, instance norm,
 LeakyReLU 0.01, deep supervision.
@@ -61,7 +61,8 @@ def _nnunet(config: NetworkConfig) -> torch.nn.Module:
 
 def _dynunet(config: NetworkConfig) -> torch.nn.Module:
     import torch
-    from monai.networks.nets.dynunet import DynUNet
+
+    from deeppsma.models.dynunet import DynUNet
 
     organ_channels = config.organ_channels
     embedding = config.organ_embedding if organ_channels else 0
@@ -72,18 +73,7 @@ def _dynunet(config: NetworkConfig) -> torch.nn.Module:
             super().__init__()
             self.organ_features = torch.nn.Embedding(LABEL_MAX + 1, embedding) if embedding else None
             self.unet = DynUNet(
-                spatial_dims=3,
-                in_channels=in_channels,
-                out_channels=len(config.outputs),
-                kernel_size=[3] * len(config.filters),
-                strides=config.strides,
-                upsample_kernel_size=config.strides[1:],
-                filters=config.filters,
-                norm_name=("INSTANCE", {"affine": True}),
-                act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
-                deep_supervision=True,
-                deep_supr_num=DEEP_SUPERVISION_HEADS,
-                res_block=True,
+                in_channels, len(config.outputs), config.filters, config.strides, DEEP_SUPERVISION_HEADS
             )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:

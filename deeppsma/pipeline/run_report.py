@@ -23,7 +23,7 @@ from deeppsma.models.weights import NOTICE, Member
 
 #: Raised when a key changes its meaning or goes; a new key does not raise it.
 REPORT_VERSION = 2
-_PACKAGES = ("torch", "monai", "SimpleITK", "numpy", "scipy", "safetensors")
+_PACKAGES = ("torch", "SimpleITK", "numpy", "scipy", "safetensors")
 
 
 @dataclass(frozen=True)
