@@ -8,10 +8,12 @@ nothing is recorded, and whoever asked decides whether the case is begun again.
 from __future__ import annotations
 
 import resource
+import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -98,6 +100,27 @@ def run_case(task: CaseTask, compute: Compute | None = None) -> Attempt:
     compute
         Makes the result; by default the networks do.
     """
+    with _ends_after(task.limit_s):
+        return _run_case(task, compute)
+
+
+@contextmanager
+def _ends_after(limit_s: float | None) -> Iterator[None]:
+    """The system ends this process if what is done within takes longer; whoever handed out the case says so.
+
+    No thread of its own could: code that hangs may hold the interpreter's lock.
+    """
+    if limit_s is None:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, limit_s)  # nobody handles SIGALRM here: it ends the process
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _run_case(task: CaseTask, compute: Compute | None) -> Attempt:
     name, began, cpu_began = task.case.name, time.monotonic(), _cpu_s()
     try:
         before = _look_at(task)
