@@ -109,12 +109,13 @@ def _cohort_bids(options: argparse.Namespace) -> None:
 
 def _write_all(out: Path) -> list[Path]:
     from deeppsma.operation.cohort.ledger import Ledger
-    from deeppsma.operation.cohort.summary import write_summary
+    from deeppsma.operation.cohort.summary import Gathered, write_summary
     from deeppsma.operation.cohort.tables import case_lines, write_tables
 
-    ledger = Ledger(out)
+    ledger, gathered = Ledger(out), Gathered()
     ledger.asked()  # before anything is written
-    return [*write_tables(ledger, case_lines(ledger)), write_summary(ledger, case_lines(ledger))]
+    tables = write_tables(ledger, gathered.passing(case_lines(ledger)))
+    return [*tables, write_summary(ledger, gathered)]
 
 
 class _Bar:

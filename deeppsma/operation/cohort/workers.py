@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from deeppsma.core.errors import ConfigurationError, DeepPsmaError, InputError, OutputError, WeightsError
 from deeppsma.core.hashing import file_sha256
 from deeppsma.core.memory import short_of_memory
+from deeppsma.core.whole_files import PARTIAL_SUFFIX
 from deeppsma.operation.cohort.key import content, method_key, stamp
 from deeppsma.operation.cohort.ledger import CHANGED_NAME, RECORD_NAME, CaseRecord, Outcome, write_record
 from deeppsma.operation.cohort.plan import CaseTask, CohortSettings
@@ -210,7 +211,7 @@ def _still_there(task: CaseTask, before: CaseRecord, error: DeepPsmaError) -> No
 def _results(slot: Path) -> list[Path]:
     ours = (RECORD_NAME, CHANGED_NAME)
     files = (path for path in sorted(slot.rglob("*")) if path.is_file())
-    return [p for p in files if p.name not in ours and p.suffix != ".partial" and not _hidden(p, slot)]
+    return [p for p in files if p.name not in ours and p.suffix != PARTIAL_SUFFIX and not _hidden(p, slot)]
 
 
 def _hidden(path: Path, slot: Path) -> bool:
