@@ -27,6 +27,12 @@ CASE_COLUMNS = (
     "content", "method_key",
 )  # fmt: skip
 FAILURE_COLUMNS = ("case", "outcome", "line", "attempts", "host", "ended", "folder")
+#: Columns that hold numbers; all others hold text.
+_NUMBERS = {
+    *(f"{tracer}_{name}" for tracer in Tracer for name in _FINDINGS), "attempts", "seconds", "cpu_seconds",
+    "peak_memory_mb", "voxels", "volume_ml", "suv_max", "suv_mean", "suv_peak", "total_uptake_g", "probability",
+    "other_suv_max", "centre_x_mm", "centre_y_mm", "centre_z_mm",
+}  # fmt: skip
 #: A spreadsheet takes a cell that begins so for a formula, and runs it.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -180,13 +186,15 @@ def _is_number(text: str) -> bool:
 
 
 def _as_parquet(path: Path) -> Path:
-    """The same table for programs; names stay text, whatever they look like."""
+    """The same table for programs: every cohort's has the same types; names stay text, whatever they look like."""
     import pyarrow
     from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 
-    text = {name: pyarrow.string() for name in ("case", "line", "folder", "fallbacks", "notes", "id", "group")}
-    options = arrow_csv.ConvertOptions(column_types=text, strings_can_be_null=True)
+    with path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+    types = {name: pyarrow.float64() if name in _NUMBERS else pyarrow.string() for name in names}
+    options = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=True)
     parse = arrow_csv.ParseOptions(newlines_in_values=True)
     target = path.with_suffix(".parquet")
     with whole_file(target) as partial:
