@@ -19,7 +19,7 @@ if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then gpu=(--g
 container=$(docker run --detach "${gpu[@]}" --network none --read-only --cap-drop ALL --security-opt no-new-privileges \
   --memory 15g --memory-swap 15g --shm-size 64m --pids-limit 512 --tmpfs /tmp --user "$user" \
   --env "DEEPPSMA_RECIPE=$recipe" --volume "$PWD/test/input:/input:ro" --volume "$PWD/$out:/output" "$image")
-trap 'docker logs "$container" 2>&1 | tail -n 20; docker rm --force "$container" >/dev/null' EXIT
+trap '[ $? = 0 ] || docker logs "$container" 2>&1 | tail -n 20 >&2; docker rm --force "$container" >/dev/null' EXIT
 
 # Asked from inside, as the platform's own program does.
 ask() {
