@@ -250,8 +250,16 @@ def _add_second_opinion(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     command.add_argument("--folds", type=int, default=5, help="of the cross-validation (default 5)")
     command.add_argument("--ablations", action="store_true", help="also leave out each group of features in turn")
+    tracers = ("psma", "fdg")
     command.add_argument(
-        "--decides", nargs="*", choices=("psma", "fdg"), default=("fdg",), help="tracers whose masks it changes"
+        "--decides", nargs="*", choices=tracers, default=("fdg",), help="tracers whose masks it changes (default fdg)"
+    )
+    command.add_argument(
+        "--removes",
+        nargs="*",
+        choices=tracers,
+        default=("psma",),
+        help="tracers whose masks it may take foci from, and add none (default psma); half the loss is allowed",
     )
     add_weights(command)
     add_device(command)

@@ -30,7 +30,7 @@ class ChannelKind:
         the PET alone.
     required
         Whether it cannot be made where that is missing. Else the network sees
-        no organs.
+        no organs, or no CT.
     outside
         What the network sees outside of the grid.
     is_label
@@ -45,13 +45,14 @@ class ChannelKind:
 
 
 #: By name. CDS: ``pet`` and ``organs``. PaIRe: ``ratio``, ``ct``, classes of organs as masks and as soft distances.
-#: LesionTracer: ``suv``. Beyond them: ``contrast``.
+#: LesionTracer: ``suv``. Beyond them: ``contrast``, ``density``.
 CHANNEL_KINDS: Mapping[str, ChannelKind] = {
     "pet": ChannelKind("PET over threshold, less 1", outside=-1.0),
     "organs": ChannelKind("TotalSegmentator's labels over 117", ORGANS, is_label=True),
     "ratio": ChannelKind("PET over threshold"),
     "suv": ChannelKind("PET in SUV"),
     "ct": ChannelKind("CT", CT, required=True),
+    "density": ChannelKind("CT over 1000, from -1 to 1; 0 where there is none", CT, outside=-1.0),
     "contrast": ChannelKind("uptake against the organ's own", ORGANS, outside=-CONTRAST_LIMIT),
     **{f"organ-{name}": ChannelKind(f"{name}, as a mask", ORGANS, required=True) for name in ORGAN_CLASSES},
     **{f"sdf-{name}": ChannelKind(f"{name}, as a soft distance", ORGANS, required=True) for name in ORGAN_CLASSES},

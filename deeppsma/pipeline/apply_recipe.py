@@ -23,7 +23,7 @@ from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.lesions import Scene
 from deeppsma.postprocessing.refinement import refine
 from deeppsma.postprocessing.region_growing import grow
-from deeppsma.postprocessing.second_opinion.decide import judge
+from deeppsma.postprocessing.second_opinion.decide import Role, judge
 from deeppsma.postprocessing.second_opinion.evidence import Evidence, gather_evidence
 from deeppsma.postprocessing.second_opinion.focus_lines import focus_lines
 from deeppsma.postprocessing.second_opinion.store import load_second_opinions
@@ -169,7 +169,7 @@ def _of_second_opinion(
     with case.log.watch.stage("second opinion"):
         opinion = judge(model, evidence)
         lines = focus_lines(model, opinion, evidence, space.geometry)
-    if model.decides:
+    if model.role is not Role.SAYS:
         mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
         mask[space.hot] = opinion.disease
         return mask, lines

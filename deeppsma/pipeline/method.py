@@ -114,7 +114,7 @@ class Method:
             what["refinement"] = load_classifier(self.recipe.refinement).as_dict()
         if self.recipe.second_opinion:
             opinions = load_second_opinions(self.recipe.second_opinion)
-            of_tracer = {t.value: [opinions.sha256[t], m.offset, m.decides] for t, m in opinions.models.items()}
+            of_tracer = {t.value: [opinions.sha256[t], m.offset, m.role.value] for t, m in opinions.models.items()}
             what["second_opinion"] = of_tracer
         networks = [{key: v for key, v in asdict(m.network).items() if key != "summary"} for m in self.members]
         if self.consensus:

@@ -43,14 +43,15 @@ class Sight:
         Gives TotalSegmentator's labels on the grid, zeros where there is no
         map; called where a channel needs them.
     hu
-        Gives the CT on the grid; called where a channel needs it.
+        Gives the CT on the grid, None where there is none; called where a
+        channel needs it.
     """
 
     suv: NDArray[np.float32]
     threshold_suv: float
     spacing_zyx: VectorZyx
     labels: Callable[[], NDArray]
-    hu: Callable[[], NDArray]
+    hu: Callable[[], NDArray | None]
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def make_channel(kind: str, sight: Sight) -> Channel:
     ------
     KeyError
         If there is no such kind.
+    ValueError
+        If the kind is "ct" and there is no CT.
     """
     return MAKERS[kind](sight)
 
@@ -124,6 +127,21 @@ def _contrast(sight: Sight) -> Channel:
     contrast = organ_contrast(sight.suv, sight.labels(), sight.threshold_suv)
     # Raw zeros lie outside the grid: there, as in air, nothing is taken up.
     return Channel(contrast + np.float32(CONTRAST_LIMIT), offset=-CONTRAST_LIMIT)
+
+
+def _ct(sight: Sight) -> Channel:
+    hu = sight.hu()
+    if hu is None:
+        raise ValueError("no CT")
+    return Channel(hu)
+
+
+def _density(sight: Sight) -> Channel:
+    hu = sight.hu()
+    if hu is None:
+        hu = np.zeros(sight.suv.shape, dtype=np.int16)
+    # Raw zeros lie outside the grid: there is air.
+    return Channel((np.clip(hu, AIR_HU, -AIR_HU) - AIR_HU).astype(np.int16), scale=-1 / AIR_HU, offset=-1.0)
 
 
 def _organ_mask(organ: str, sight: Sight) -> Channel:
@@ -140,7 +158,8 @@ MAKERS: Mapping[str, Callable[[Sight], Channel]] = {
     "ratio": lambda sight: _uptake(sight, 1 / sight.threshold_suv),
     "suv": lambda sight: _uptake(sight, 1.0),
     "organs": lambda sight: Channel(sight.labels(), 1 / LABEL_MAX),
-    "ct": lambda sight: Channel(sight.hu()),
+    "ct": _ct,
+    "density": _density,
     "contrast": _contrast,
     **{f"organ-{name}": partial(_organ_mask, name) for name in ORGAN_CLASSES},
     **{f"sdf-{name}": partial(_organ_distance, name) for name in ORGAN_CLASSES},

@@ -176,7 +176,10 @@ class PreparedCase:
                     remedy = "add TotalSegmentator's map, or choose a recipe without organ classes"
                     raise InputError(folder, f"no organ map, and {name} needs one", remedy)
                 if network.needs(CT, tracer) and self.ct(tracer) is None:
-                    raise InputError(folder, f"no CT, and {name} needs one", "add the CT, or choose a recipe without")
+                    if network.requires(CT, tracer):
+                        remedy = "add the CT, or choose a recipe without"
+                        raise InputError(folder, f"no CT, and {name} needs one", remedy)
+                    self.log.note(f"no {tracer.upper()} CT: the network sees none")
 
     def _runs(self, network: Network) -> bool:
         return any(tracer in self.case.studies for tracer in network.tracers)
@@ -240,17 +243,17 @@ class PreparedCase:
             self._labels[key] = resample_labels(self.organs(tracer) if seen else None, grid, transform)
         return self._labels[key]
 
-    def _hu_on(self, tracer: Tracer, space: Space, grid: Geometry) -> NDArray:
+    def _hu_on(self, tracer: Tracer, space: Space, grid: Geometry) -> NDArray | None:
         if tracer is space.fixed:
             return self._resampled_ct(tracer, grid, None)
         if not space.sees_other:
             return np.full(grid.shape_zyx, AIR_HU, dtype=np.int16)
         return self._resampled_ct(tracer, grid, space.fixed)
 
-    def _resampled_ct(self, tracer: Tracer, grid: Geometry, seen_from: Tracer | None) -> NDArray:
+    def _resampled_ct(self, tracer: Tracer, grid: Geometry, seen_from: Tracer | None) -> NDArray | None:
         ct = self.ct(tracer)
         if ct is None:
-            raise ValueError(f"no {tracer.upper()} CT")
+            return None
         return resample(ct, grid, None if seen_from is None else self.case.transform(seen_from), outside=AIR_HU)
 
     def forget_channels(self, fixed: Tracer) -> None:

@@ -21,6 +21,7 @@ from deeppsma.training.curves import draw_curves, hours_of
 from deeppsma.training.folds import Folds
 from deeppsma.training.loop import TrainingRun, train, training_precision
 from deeppsma.training.processes import Processes, joined, take_gpu
+from deeppsma.training.random_anatomy import check_channels
 from deeppsma.training.samples import TRUTH, cached_samples, case_folders, notes_on
 
 _LOGGER = logging.getLogger(__name__)
@@ -102,7 +103,13 @@ def load_settings(name: str, tracer: str = "") -> tuple[NetworkConfig, TrainingC
         config = TrainingConfig.from_dict(content)
     except ValueError as error:
         raise ConfigurationError(path, str(error), "mend the file") from None
-    return load_network(config.network, tracer), config
+    network = load_network(config.network, tracer)
+    if config.random_anatomy.share:
+        try:
+            check_channels(network)
+        except ValueError as error:
+            raise ConfigurationError(path, str(error), "choose another network, or leave random_anatomy out") from None
+    return network, config
 
 
 def run_training(request: TrainRequest) -> Member:

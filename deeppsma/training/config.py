@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deeppsma.core.settings import from_plain
+from deeppsma.training.random_anatomy import RandomAnatomy
 
 AUGMENTATIONS = ("none", "rotate", "scale", "flip")
 LOSS_REGIONS = ("everywhere", "above_threshold")
@@ -48,6 +49,9 @@ class TrainingConfig:
     disease_share
         Share of patches centred on disease; the rest is centred on
         above-threshold voxels that are not.
+    random_anatomy
+        How far patches are varied beyond one augmentation; not at all unless
+        it is said.
     """
 
     network: str
@@ -64,6 +68,7 @@ class TrainingConfig:
     optimiser: str = "adam"
     validate_every: int = 500
     selection: str = "last"
+    random_anatomy: RandomAnatomy = field(default_factory=RandomAnatomy)
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.validate_every) < 1 or self.learning_rate <= 0:

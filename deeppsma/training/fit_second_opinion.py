@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.basins import Neighbours
-from deeppsma.postprocessing.second_opinion.decide import join
+from deeppsma.postprocessing.second_opinion.decide import Role, judged
 from deeppsma.postprocessing.second_opinion.trees import Forest, forest_of_lightgbm, mean_score
 from deeppsma.training.focus_samples import FocusSample
 
@@ -132,9 +132,11 @@ def cross_validated(
     return out
 
 
-def decided(sample: FocusSample, logit: NDArray[np.floating], offset: float) -> NDArray[np.bool_]:
+def decided(
+    sample: FocusSample, logit: NDArray[np.floating], offset: float, role: Role = Role.DECIDES
+) -> NDArray[np.bool_]:
     """The mask, [n] of the hot voxels, of a case's foci and their logits."""
-    return join(sample.network, logit[sample.piece], offset)
+    return judged(sample.network, logit[sample.piece], offset, role)
 
 
 def figures(sample: FocusSample, mask: NDArray[np.bool_], neighbours: Neighbours | None = None) -> CaseFigures:
@@ -175,11 +177,13 @@ class OffsetRow:
     fnv_ml: float
 
 
-def try_offsets(samples: Samples, logits: Mapping[str, NDArray[np.float64]]) -> list[OffsetRow]:
+def try_offsets(
+    samples: Samples, logits: Mapping[str, NDArray[np.float64]], role: Role = Role.DECIDES
+) -> list[OffsetRow]:
     """What each of `OFFSETS` gives."""
     rows = []
     for offset in OFFSETS:
-        each = [figures(s, decided(s, logits[name], offset)) for name, s in samples.items()]
+        each = [figures(s, decided(s, logits[name], offset, role)) for name, s in samples.items()]
         mean = (
             float(np.mean([f.dsc for f in each])),
             sum(f.found for f in each),
@@ -208,6 +212,34 @@ def choose_offset(rows: Sequence[OffsetRow], least_found: float, most_fnv_ml: fl
 def found_by_network(samples: Samples, either: bool) -> list[CaseFigures]:
     """What the network alone is worth: the mean of both spaces, or whatever either of them finds."""
     return [figures(s, s.either if either else s.network >= 0) for s in samples.values()]
+
+
+def offset_of_role(
+    samples: Samples, logits: Mapping[str, NDArray[np.float64]], role: Role, keep_lesions: float
+) -> float | None:
+    """The offset of the highest mean DSC under a limit on what is lost; None if each loses more.
+
+    Parameters
+    ----------
+    samples, logits
+        By case.
+    role
+        Trees that decide may lose a share of the lesions that either space
+        finds, as they also find more, and 1 ml of mean FNV. Trees that can
+        only lose may lose half as much, of what the network finds. For those
+        that give probabilities alone: as if they decided.
+    keep_lesions
+        The share that must be kept.
+    """
+    removes = role is Role.REMOVES
+    network = found_by_network(samples, either=False)
+    ceiling = network if removes else found_by_network(samples, either=True)
+    loss, most_ml = (0.5 * (1 - keep_lesions), 0.5) if removes else (1 - keep_lesions, 1.0)
+    least_found = (1 - loss) * sum(each.found for each in ceiling)
+    most_fnv_ml = float(np.mean([each.fnv_ml for each in network])) + most_ml
+    tried = try_offsets(samples, logits, role if removes else Role.DECIDES)
+    chosen = choose_offset(tried, least_found, most_fnv_ml)
+    return None if chosen is None else chosen.offset
 
 
 def columns_of(names: Sequence[str], without: Sequence[str] = ()) -> NDArray[np.intp]:

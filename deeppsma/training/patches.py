@@ -1,7 +1,8 @@
 """Patches: where they are cut, and how they are varied.
 
 CDS report, section 2.2: two thirds centred on disease, one third on elevated
-physiological uptake; one augmentation per patch (Trivial Augment).
+physiological uptake; one augmentation per patch (Trivial Augment). Beyond it:
+anatomy at random, where the settings say so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from deeppsma.core.transforms import rotation_matrix
 from deeppsma.models.config import NetworkConfig
 from deeppsma.preprocessing.channels import cut
 from deeppsma.training.config import TrainingConfig
+from deeppsma.training.random_anatomy import vary
 from deeppsma.training.samples import Sample
 
 if TYPE_CHECKING:
@@ -40,6 +42,14 @@ def draw_patch(sample: Sample, network: NetworkConfig, config: TrainingConfig, r
         cut(sample.target, box),
         cut(sample.region, box),
     )
+    augmented = _augmented(patch, network, config, rng)
+    if not config.random_anatomy.share:
+        return augmented
+    varied = vary(augmented.inputs, augmented.target, augmented.region, network, config.random_anatomy, rng)
+    return Patch(*varied)
+
+
+def _augmented(patch: Patch, network: NetworkConfig, config: TrainingConfig, rng: np.random.Generator) -> Patch:
     kind = str(rng.choice(config.augmentations))
     if kind == "flip":
         axes = tuple("zyx".index(axis) + 1 for axis in config.flip_axes if rng.random() < 0.5)

@@ -127,6 +127,7 @@ def notes_on(case: Case, network: NetworkConfig) -> list[str]:
     Headers alone are read.
     """
     notes = [f"no {t.upper()} organ map: the network sees no organs" for t in Tracer if _lacks_organs(case, network, t)]
+    notes += [f"no {t.upper()} CT: the network sees none" for t in Tracer if _lacks_ct(case, network, t)]
     for tracer in case.tracers:
         study = case.study(tracer)
         ct = study.ct if network.needs(CT, tracer) else None
@@ -138,6 +139,11 @@ def notes_on(case: Case, network: NetworkConfig) -> list[str]:
 
 def _lacks_organs(case: Case, network: NetworkConfig, tracer: Tracer) -> bool:
     return tracer in case.studies and case.study(tracer).organs is None and network.needs(ORGANS, tracer)
+
+
+def _lacks_ct(case: Case, network: NetworkConfig, tracer: Tracer) -> bool:
+    lacking = tracer in case.studies and case.study(tracer).ct is None
+    return lacking and network.needs(CT, tracer) and not network.requires(CT, tracer)
 
 
 def load_sample(path: Path) -> Sample:
@@ -179,7 +185,7 @@ def make_samples(case: Case, network: NetworkConfig, truth: str = TRUTH) -> dict
             else:
                 disease = _on_other(truths[tracer], space, case)
             hot = pooled_maximum(space.pet[tracer] >= np.float32(case.thresholds[tracer]), channels.block_zyx)
-            target, region = _at_threshold(pooled_maximum(disease, channels.block_zyx), hot)
+            target, region = at_threshold(pooled_maximum(disease, channels.block_zyx), hot)
             targets.append(target)
             regions.append(region)
         samples[fixed] = Sample(inputs, np.stack(targets), np.stack(regions))
@@ -204,8 +210,14 @@ def _on_other(truth: Volume, space: Space, case: Case) -> NDArray[np.bool_]:
     return np.asarray(resample(as_float, space.geometry, case.transform(space.fixed)) >= 0.5)
 
 
-def _at_threshold(disease: NDArray[np.bool_], hot: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Target and region of one output; see `Sample`."""
+def at_threshold(disease: NDArray[np.bool_], hot: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Target and region of one output; see `Sample`.
+
+    Parameters
+    ----------
+    disease, hot
+        [z, y, x], disease and what is at or above the threshold.
+    """
     cube = np.ones((3, 3, 3), dtype=bool)
     near = ndimage.binary_dilation(hot, cube)
     target = np.where(hot, disease, ndimage.binary_dilation(disease & hot, cube))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deeppsma.core.errors import ConfigurationError, InputError
@@ -20,20 +21,19 @@ from deeppsma.pipeline.case_run import CaseRun
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import load_recipe
 from deeppsma.postprocessing.second_opinion.basins import Neighbours
-from deeppsma.postprocessing.second_opinion.decide import SecondOpinion
+from deeppsma.postprocessing.second_opinion.decide import Role, SecondOpinion
 from deeppsma.postprocessing.second_opinion.store import write_second_opinions
 from deeppsma.training.fit_second_opinion import (
+    OFFSETS,
     CaseFigures,
     Samples,
-    choose_offset,
     columns_of,
     cross_validated,
     decided,
     figures,
     fit_forests,
-    found_by_network,
     of_tracer,
-    try_offsets,
+    offset_of_role,
 )
 from deeppsma.training.focus_calibration import (
     Judged,
@@ -50,6 +50,11 @@ from deeppsma.training.samples import fingerprint
 _LOGGER = logging.getLogger(__name__)
 
 SAMPLES_FOLDER, REPORT_NAME, PICTURE_NAME = "foci", "second_opinion.md", "reliability.png"
+_ROLES = {
+    Role.DECIDES: "decides",
+    Role.REMOVES: "removes foci, adds none",
+    Role.SAYS: "gives probabilities alone",
+}
 #: Groups of features whose worth is measured by leaving each out.
 ABLATIONS = ("network", "patient", "suv", "ct", "contrast", "organ", "other_tracer", "around")
 
@@ -65,6 +70,7 @@ class SecondOpinionRequest:
     folds: int = 5
     ablations: bool = False
     decides: tuple[str, ...] = ("fdg",)
+    removes: tuple[str, ...] = ("psma",)
     weights: Path | None = None
     device: str = "auto"
     describe: str = ""
@@ -74,6 +80,14 @@ class SecondOpinionRequest:
             raise ValueError(f"--keep-lesions {self.keep_lesions}: give a share above 0, at most 1")
         if self.folds < 2:
             raise ValueError(f"--folds {self.folds}: give 2 or more")
+        if both := set(self.decides) & set(self.removes):
+            raise ValueError(f"--decides and --removes {', '.join(sorted(both))}: give each tracer once")
+
+    def role(self, tracer: Tracer) -> Role:
+        """What a tracer's trees may do."""
+        if tracer.value in self.decides:
+            return Role.DECIDES
+        return Role.REMOVES if tracer.value in self.removes else Role.SAYS
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ class TracerFit:
     model: SecondOpinion
     rows: tuple[tuple[str, list[CaseFigures]], ...]
     judged: Judged
-    ablations: Mapping[str, float]
+    ablations: tuple[tuple[str, list[CaseFigures]], ...]
 
 
 def run_second_opinion(request: SecondOpinionRequest) -> str:
@@ -155,31 +169,42 @@ def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionR
     names = [str(name) for name in next(iter(samples.values())).names]
     columns = columns_of(names)
     logits = cross_validated(samples, folds.held_out, columns)
-    rows = try_offsets(samples, logits)
-    either = found_by_network(samples, either=True)
-    fnv_ml = float(np.mean([each.fnv_ml for each in found_by_network(samples, either=False)]))
-    chosen = choose_offset(rows, request.keep_lesions * sum(each.found for each in either), fnv_ml + 1.0)
-    decides = tracer.value in request.decides and chosen is not None
-    offset = chosen.offset if chosen is not None else max(row.offset for row in rows)
+    role = request.role(tracer)
+    chosen = offset_of_role(samples, logits, role, request.keep_lesions)
+    if chosen is None:
+        role = Role.SAYS
+    offset = max(OFFSETS) if chosen is None else chosen
     neighbours = {name: Neighbours.of(sample.hot) for name, sample in samples.items()}
     masks = {
         "network": {name: s.network >= 0 for name, s in samples.items()},
         "either space": {name: s.either for name, s in samples.items()},
-        f"second opinion, offset {offset:g}": {n: decided(s, logits[n], offset) for n, s in samples.items()},
-        "second opinion, offset 0": {n: decided(s, logits[n], 0.0) for n, s in samples.items()},
+        **_second_opinions(samples, logits, offset, role),
         "best that foci allow": {n: (s.share > 0.5)[s.piece] for n, s in samples.items()},
     }
     table = tuple(
         (title, [figures(samples[n], mask, neighbours[n]) for n, mask in each.items()]) for title, each in masks.items()
     )
     judged = _judged(samples, logits)
-    ablations = {}
-    for group in ABLATIONS if request.ablations else ():
+    ablations = []
+    for group in tqdm(ABLATIONS if request.ablations else (), desc=f"{tracer.upper()} without", disable=None):
         left = cross_validated(samples, folds.held_out, columns_of(names, (group,)))
-        ablations[group] = float(np.mean([figures(s, decided(s, left[n], offset)).dsc for n, s in samples.items()]))
+        each = [figures(s, decided(s, left[n], offset, role), neighbours[n]) for n, s in samples.items()]
+        ablations.append((group, each))
     card = {"figures": _figures(table, judged)}
-    model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, decides, card)
-    return TracerFit(model, table, judged, ablations)
+    model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, role, card)
+    return TracerFit(model, table, judged, tuple(ablations))
+
+
+def _second_opinions(
+    samples: Samples, logits: Mapping[str, NDArray[np.float64]], offset: float, role: Role
+) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Masks by title: as it was chosen, and as if it decided freely."""
+    free = {n: decided(s, logits[n], 0.0) for n, s in samples.items()}
+    if role is Role.SAYS:
+        return {"second opinion, if it decided with offset 0": free}
+    chosen = {n: decided(s, logits[n], offset, role) for n, s in samples.items()}
+    title = "second opinion" if role is Role.DECIDES else "second opinion, removing"
+    return {f"{title}, offset {offset:g}": chosen, "second opinion, if it decided with offset 0": free}
 
 
 def _judged(samples: Samples, logits: Mapping[str, Any]) -> Judged:
@@ -214,18 +239,11 @@ def _text(fits: Mapping[Tracer, TracerFit], trained_on: str) -> str:
         f"# Second opinion, cross-validated\n\nFitted on {trained_on}. No figure here says anything about real ones."
     ]
     for tracer, fit in fits.items():
-        role = "decides" if fit.model.decides else "gives probabilities alone"
         lines = [
-            f"## {tracer.upper()}: {role}, offset {fit.model.offset:g}",
+            f"## {tracer.upper()}: {_ROLES[fit.model.role]}, offset {fit.model.offset:g}",
             "",
-            "| mask | DSC mean | median | FPV, ml | FNV, ml | lesions found |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
+            *_table("mask", fit.rows),
         ]
-        for title, each in fit.rows:
-            dsc = [f.dsc for f in each]
-            means = (np.mean(dsc), np.median(dsc), np.mean([f.fpv_ml for f in each]), np.mean([f.fnv_ml for f in each]))
-            found = f"{sum(f.found for f in each)} of {sum(f.lesions for f in each)}"
-            lines.append(f"| {title} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.1f} | {means[3]:.1f} | {found} |")
         low, high = calibration_interval(open_to_doubt(fit.judged))
         error = calibration_error(open_to_doubt(fit.judged))
         lines += [
@@ -238,7 +256,17 @@ def _text(fits: Mapping[Tracer, TracerFit], trained_on: str) -> str:
                 f"| {name} | {len(some.disease)} | {int(some.disease.sum())} | {calibration_error(some):.3f} |"
             )
         if fit.ablations:
-            lines += ["", "| without | DSC mean |", "| --- | ---: |"]
-            lines += [f"| {group} | {dsc:.3f} |" for group, dsc in fit.ablations.items()]
+            lines += ["", *_table("without", fit.ablations)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _table(head: str, rows: tuple[tuple[str, list[CaseFigures]], ...]) -> list[str]:
+    lines = [f"| {head} | DSC mean | median | FPV, ml | FNV, ml | lesions found |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for title, each in rows:
+        dsc = [f.dsc for f in each]
+        means = (np.mean(dsc), np.median(dsc), np.mean([f.fpv_ml for f in each]), np.mean([f.fnv_ml for f in each]))
+        found = f"{sum(f.found for f in each)} of {sum(f.lesions for f in each)}"
+        lines.append(f"| {title} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.1f} | {means[3]:.1f} | {found} |")
+    return lines

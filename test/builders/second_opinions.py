@@ -6,7 +6,7 @@ import numpy as np
 
 from deeppsma.core.anatomy import LIVER, VERTEBRAE
 from deeppsma.core.tracer import Tracer
-from deeppsma.postprocessing.second_opinion.decide import SecondOpinion
+from deeppsma.postprocessing.second_opinion.decide import Role, SecondOpinion
 from deeppsma.postprocessing.second_opinion.evidence import Evidence
 from deeppsma.postprocessing.second_opinion.features import describe
 from deeppsma.postprocessing.second_opinion.pieces import pieces
@@ -68,7 +68,7 @@ def stump(feature: int, threshold: float, low: float, high: float) -> Forest:
     )
 
 
-def bone_model(tracer: Tracer = Tracer.FDG, decides: bool = True, offset: float = 0.0) -> SecondOpinion:
+def bone_model(tracer: Tracer = Tracer.FDG, role: Role = Role.DECIDES, offset: float = 0.0) -> SecondOpinion:
     """What lies in bone is disease."""
     names = feature_names()
-    return SecondOpinion(tracer, names, (stump(names.index("organ.bone"), 0.5, -3.0, 3.0),), offset, decides)
+    return SecondOpinion(tracer, names, (stump(names.index("organ.bone"), 0.5, -3.0, 3.0),), offset, role)

@@ -15,15 +15,16 @@ from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import Growing, Recipe
 from deeppsma.pipeline.segment import segment
-from deeppsma.postprocessing.second_opinion.decide import SecondOpinion
+from deeppsma.postprocessing.second_opinion.decide import Role, SecondOpinion
 from deeppsma.postprocessing.second_opinion.store import write_second_opinions
 
 
-def write_models(folder, low, high, decides=("fdg",)):
+def write_models(folder, low, high, decides=("fdg",), removes=()):
     """Foci of more than 0.5 ml get ``high``, smaller ones ``low``."""
     names = feature_names()
     forest = stump(names.index("suv.log_volume_ml"), float(np.log(0.5)), low, high)
-    models = {t: SecondOpinion(t, names, (forest,), 0.0, t.value in decides) for t in Tracer}
+    roles = dict.fromkeys(decides, Role.DECIDES) | dict.fromkeys(removes, Role.REMOVES)
+    models = {t: SecondOpinion(t, names, (forest,), 0.0, roles.get(t.value, Role.SAYS)) for t in Tracer}
     write_second_opinions(folder, models, "nobody", {})
     return str(folder)
 
@@ -49,6 +50,18 @@ def test_the_trees_decide_on_fdg_alone(platform_case, store, tmp_path):
     for each in (sure, none):
         assert np.array_equal(each.masks[Tracer.PSMA].voxels, plain.masks[Tracer.PSMA].voxels)
     assert plain.report.foci is None
+
+
+def test_trees_that_remove_take_foci_and_add_none(platform_case, store, tmp_path):
+    plain = segment(platform_case, Recipe("r", ("tiny",), "mean"), store, "cpu")
+    assert plain.masks[Tracer.PSMA].voxels.any()
+    removes = {"decides": (), "removes": ("psma",)}
+    sure = segment(platform_case, recipe(write_models(tmp_path / "yes", 99.0, 99.0, **removes)), store, "cpu")
+    none = segment(platform_case, recipe(write_models(tmp_path / "no", -99.0, -99.0, **removes)), store, "cpu")
+    assert np.array_equal(sure.masks[Tracer.PSMA].voxels, plain.masks[Tracer.PSMA].voxels)
+    assert not none.masks[Tracer.PSMA].voxels.any()
+    assert np.array_equal(none.masks[Tracer.FDG].voxels, plain.masks[Tracer.FDG].voxels)
+    assert {line["decision"] for line in none.report.foci[Tracer.PSMA.value]} <= {"removed", "left out"}
 
 
 def test_the_report_has_a_line_for_each_focus(platform_case, store, tmp_path):

@@ -97,7 +97,7 @@ def test_channels_of_the_second_report():
 
 
 def test_a_ct_that_is_missing_is_refused():
-    with pytest.raises(ValueError, match="no PSMA CT"):
+    with pytest.raises(ValueError, match="no CT"):
         seen(paire("ct"))
 
 
@@ -127,6 +127,16 @@ def test_every_kind_is_listed_and_made():
     assert (values["organ-liver"], values["organ-kidney"]) == (1, 0)
     with pytest.raises(KeyError):
         make_channel("mri", sight)
+
+
+def test_density_is_the_ct_over_a_thousand_and_water_where_there_is_none():
+    suv, labels = np.full((1, 1, 4), 6.0, np.float32), np.zeros((1, 1, 4), np.uint8)
+    hu = np.array([[[-1024, -500, 300, 3000]]], np.int16)
+    seen = make_channel("density", Sight(suv, 3.0, (2.0, 2.0, 2.0), lambda: labels, lambda: hu))
+    np.testing.assert_allclose(seen.image[0, 0], [-1, -0.5, 0.3, 1], atol=1e-6)
+    assert 0 * seen.scale + seen.offset == CHANNEL_KINDS["density"].outside  # raw zeros, beyond the grid
+    blind = make_channel("density", Sight(suv, 3.0, (2.0, 2.0, 2.0), lambda: labels, lambda: None))
+    np.testing.assert_allclose(blind.image, 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", sorted(CHANNEL_KINDS))

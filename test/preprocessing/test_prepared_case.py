@@ -65,6 +65,12 @@ def test_what_can_be_done_without_is_said_and_what_cannot_is_refused(tmp_path):
     shutil.rmtree(folder / "images/fdg-ct")
     with pytest.raises(InputError, match="no CT, and m needs one"):
         PreparedCase(load_case(folder)).check([("m", CLASSES)])
+    seeing = replace(TINY_NETWORK, channels=(*TINY_NETWORK.channels, "fdg_density", "psma_density"))
+    prepared = PreparedCase(load_case(folder))
+    prepared.check([("m", seeing)])
+    assert prepared.log.fallbacks == ["no FDG CT: the network sees none"]
+    water = prepared.channels(seeing, Tracer.FDG).stack[-2]
+    np.testing.assert_allclose(water.image, 0, atol=1e-6)
 
 
 def test_what_was_found_comes_out_where_it_was_found():

@@ -7,9 +7,11 @@ from builders.second_opinions import small_evidence
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.basins import Neighbours
+from deeppsma.postprocessing.second_opinion.decide import Role
 from deeppsma.postprocessing.second_opinion.trees import mean_score
 from deeppsma.training import fit_second_opinion as fitting
 from deeppsma.training.fit_second_opinion import (
+    CaseFigures,
     OffsetRow,
     choose_offset,
     columns_of,
@@ -19,6 +21,7 @@ from deeppsma.training.fit_second_opinion import (
     fit_forests,
     found_by_network,
     of_tracer,
+    offset_of_role,
     try_offsets,
 )
 from deeppsma.training.focus_samples import FocusSample, load_focus_samples, make_focus_sample, save_focus_samples
@@ -132,6 +135,24 @@ def test_more_offset_finds_more():
     network, either = (found_by_network(SAMPLES, either=each) for each in (False, True))
     assert sum(f.found for f in network) == 0
     assert all(f.dsc == 1 for f in either)
+
+
+def test_trees_that_can_only_lose_may_lose_half(monkeypatch):
+    """The network finds 200 lesions and loses 5 ml, either space finds 210."""
+    rows = [OffsetRow(0.0, 0.9, 197, 5.4), OffsetRow(1.0, 0.8, 198, 5.4), OffsetRow(2.0, 0.7, 206, 5.0)]
+    network, either = [CaseFigures(0.5, 0.0, 5.0, 220, 200)], [CaseFigures(0.5, 0.0, 5.0, 220, 210)]
+    monkeypatch.setattr(fitting, "found_by_network", lambda _, either: either_or(either))
+    monkeypatch.setattr(fitting, "try_offsets", lambda *_: rows)
+
+    def either_or(wanted):
+        return either if wanted else network
+
+    assert offset_of_role({}, {}, Role.REMOVES, 0.98) == 1.0  # 198 of 200, and FNV no more than 0.5 ml above 5
+    assert offset_of_role({}, {}, Role.DECIDES, 0.98) == 2.0  # 205.8 of 210
+    assert offset_of_role({}, {}, Role.SAYS, 0.98) == 2.0
+    assert offset_of_role({}, {}, Role.DECIDES, 0.9) == 0.0  # 189 of 210
+    rows[1:] = [OffsetRow(1.0, 0.8, 198, 5.6)]
+    assert offset_of_role({}, {}, Role.REMOVES, 0.98) is None
 
 
 def test_a_sample_is_what_evidence_and_truth_say(tmp_path):

@@ -6,8 +6,10 @@ import pytest
 from builders.cases import THRESHOLDS, write_tiny_member, write_train_case
 
 from deeppsma.cli.commands import main
+from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.io.image_files import ImageFile, write_image
+from deeppsma.postprocessing.second_opinion.decide import Role
 from deeppsma.postprocessing.second_opinion.store import load_second_opinions
 from deeppsma.training import fit_second_opinion, train_second_opinion
 
@@ -99,9 +101,16 @@ def test_without_a_painter_the_diagram_is_left_out(cohort, tmp_path, monkeypatch
     assert not (tmp_path / "out/reliability.png").exists()
 
 
+def test_a_tracer_has_one_role(cohort, tmp_path, capsys):
+    assert train(cohort, tmp_path, "--decides", "psma", "fdg", "--removes", "psma") == 5
+    assert "--decides and --removes psma: give each tracer once" in capsys.readouterr().err
+    request = train_second_opinion.SecondOpinionRequest(cohort, tmp_path, decides=("fdg",), removes=())
+    assert [request.role(tracer) for tracer in Tracer] == [Role.SAYS, Role.DECIDES]
+
+
 def test_a_tracer_whose_every_offset_loses_too_much_does_not_decide(cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_second_opinion, "choose_offset", lambda *_: None)
+    monkeypatch.setattr(fit_second_opinion, "choose_offset", lambda *_: None)
     assert train(cohort, tmp_path) == 0
     models = load_second_opinions(str(tmp_path / "out")).models
-    assert not any(model.decides for model in models.values())
+    assert {model.role for model in models.values()} == {Role.SAYS}
     assert np.isfinite([model.offset for model in models.values()]).all()

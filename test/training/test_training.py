@@ -27,7 +27,15 @@ from deeppsma.training.config import TrainingConfig
 from deeppsma.training.loop import TrainingRun, learning_rate, train
 from deeppsma.training.loss import class_dice_ce, class_labels, dice_ce, supervised_loss
 from deeppsma.training.patches import draw_patch
-from deeppsma.training.samples import Sample, _at_threshold, cached_samples, case_folders, load_sample, make_samples
+from deeppsma.training.samples import (
+    Sample,
+    at_threshold,
+    cached_samples,
+    case_folders,
+    load_sample,
+    make_samples,
+    notes_on,
+)
 from deeppsma.training.validation import Agreement, Validation
 
 
@@ -75,7 +83,7 @@ def test_another_cohort_gets_its_own_samples(cohort, tmp_path):
 def test_next_to_the_threshold_a_voxel_counts_as_its_hot_neighbours_do():
     hot = np.array([[[0, 0, 1, 1, 0, 0, 1, 0]]], bool)
     disease = np.array([[[0, 0, 1, 0, 0, 0, 0, 0]]], bool)
-    target, region = _at_threshold(disease, hot)
+    target, region = at_threshold(disease, hot)
     assert region.ravel().tolist() == [0, 1, 2, 2, 1, 1, 2, 1]
     assert target.ravel().tolist() == [0, 1, 1, 0, 0, 0, 0, 0]
 
@@ -293,6 +301,14 @@ def test_what_a_training_does_not_see_is_said(cohort, tmp_path, monkeypatch, cap
     assert line in manifest["training"]["fallbacks"]
 
 
+def test_a_ct_that_a_training_does_not_see_is_said(cohort):
+    seeing = replace(SMALL_NETWORK, channels=(*SMALL_NETWORK.channels, "fdg_density"))
+    case = load_case(case_folders(cohort)[0])
+    assert notes_on(case, seeing) == [] if case.fdg.ct is not None else ["no FDG CT: the network sees none"]
+    without = replace(case, studies={t: replace(s, ct=None) for t, s in case.studies.items()})
+    assert notes_on(without, seeing) == ["no FDG CT: the network sees none"]
+
+
 def test_a_spoilt_list_of_samples_is_one_line(cohort, tmp_path):
     folders = case_folders(cohort)[:1]
     ((first, _),) = cached_samples(folders, SMALL_NETWORK, tmp_path)
@@ -439,5 +455,5 @@ def test_unknown_settings_are_refused():
 @pytest.mark.parametrize("name", names("training"))
 def test_shipped_settings_are_valid(name):
     network, config = command.load_settings(name, "psma" if name.startswith("paire") else "")
-    assert config.network == name
+    assert config.network == name.removesuffix("-random")  # "-random" is how it is trained
     assert network.patch_zyx

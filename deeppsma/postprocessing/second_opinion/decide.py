@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,16 @@ from deeppsma.postprocessing.second_opinion.trees import Forest, mean_score
 
 #: Share of the network's own logit in the sum: it decides where the trees are undecided, and shapes the edge.
 NETWORK_WEIGHT = 0.1
+
+
+class Role(StrEnum):
+    """What a tracer's trees may do to its mask."""
+
+    DECIDES = "decides"
+    #: They take away what the network found, and add nothing.
+    REMOVES = "removes"
+    #: They give probabilities alone.
+    SAYS = "says"
 
 
 @dataclass(frozen=True)
@@ -34,8 +45,8 @@ class SecondOpinion:
     offset
         Added to it before the decision: above 0 small true lesions are
         spared, and more false ones with them.
-    decides
-        Whether it changes the mask; if not, it gives probabilities alone.
+    role
+        What it may do to the mask.
     card
         What it was fitted on, and how well it does there; JSON values.
     """
@@ -44,7 +55,7 @@ class SecondOpinion:
     features: tuple[str, ...]
     forests: tuple[Forest, ...]
     offset: float
-    decides: bool = True
+    role: Role = Role.DECIDES
     card: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,8 +100,7 @@ class Opinion:
     found
         [n] what the network calls disease.
     disease
-        [n] what is disease after both; ``found`` where the model does not
-        decide.
+        [n] what is disease after both, as far as the model's role goes.
     missing
         What the trees had to do without, in words.
     """
@@ -131,8 +141,17 @@ def judge(model: SecondOpinion, evidence: Evidence) -> Opinion:
     piece = pieces(evidence.suv / np.float32(evidence.threshold_suv), evidence.hot, found, evidence.spacing_zyx)
     table = describe(evidence, piece)
     logit = model.logit(table)
-    disease = join(network, logit[piece], model.offset) if model.decides else found
+    disease = judged(network, logit[piece], model.offset, model.role)
     return Opinion(piece, table, logit, 1 / (1 + np.exp(-logit)), found, disease, evidence.missing)
+
+
+def judged(network: NDArray[np.floating], focus: NDArray[np.floating], offset: float, role: Role) -> NDArray[np.bool_]:
+    """What is disease, [n], as far as a role goes; arguments as for `join`."""
+    found = np.asarray(network >= 0)
+    if role is Role.SAYS:
+        return found
+    joined = join(network, focus, offset)
+    return joined & found if role is Role.REMOVES else joined
 
 
 def join(network: NDArray[np.floating], focus: NDArray[np.floating], offset: float) -> NDArray[np.bool_]:

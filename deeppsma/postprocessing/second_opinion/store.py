@@ -13,11 +13,11 @@ import numpy as np
 from deeppsma.core.errors import ConfigurationError, WeightsError
 from deeppsma.core.settings import read_json, resources_folder, write_json
 from deeppsma.core.tracer import Tracer
-from deeppsma.postprocessing.second_opinion.decide import SecondOpinion
+from deeppsma.postprocessing.second_opinion.decide import Role, SecondOpinion
 from deeppsma.postprocessing.second_opinion.trees import Forest
 
 KIND, CARD_NAME = "second_opinion", "card.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def write_second_opinions(
             "sha256": hashlib.sha256(content).hexdigest(),
             "forests": len(model.forests),
             "offset": model.offset,
-            "decides": model.decides,
+            "role": model.role.value,
             "features": list(model.features),
             **model.card,
         }
@@ -136,9 +136,9 @@ def _read(folder: Path, tracer: Tracer, card: Mapping[str, Any]) -> SecondOpinio
         start = f"{number}."
         forests.append(Forest.from_arrays({k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}))
     features = tuple(str(each) for each in card["features"])
-    known = {"sha256", "forests", "offset", "decides", "features"}
+    known = {"sha256", "forests", "offset", "role", "features"}
     rest = {key: value for key, value in card.items() if key not in known}
-    return SecondOpinion(tracer, features, tuple(forests), float(card["offset"]), bool(card["decides"]), rest)
+    return SecondOpinion(tracer, features, tuple(forests), float(card["offset"]), Role(card["role"]), rest)
 
 
 def _trees_name(tracer: Tracer) -> str:

@@ -5,7 +5,7 @@ import pytest
 from builders.second_opinions import bone_model, small_evidence
 
 from deeppsma.core.tracer import Tracer
-from deeppsma.postprocessing.second_opinion.decide import join, judge, reasons
+from deeppsma.postprocessing.second_opinion.decide import Role, join, judge, judged, reasons
 
 
 def test_the_trees_overrule_the_network():
@@ -23,7 +23,7 @@ def test_the_trees_overrule_the_network():
 def test_a_model_that_does_not_decide_leaves_the_mask():
     evidence = small_evidence()
     astray = replace(evidence, own=-evidence.own, other=-evidence.other)
-    opinion = judge(bone_model(decides=False), astray)
+    opinion = judge(bone_model(role=Role.SAYS), astray)
     assert opinion.disease.tolist() == opinion.found.tolist()
     assert opinion.probability.max() > 0.9
 
@@ -38,6 +38,21 @@ def test_joining_solved_by_hand():
     network, focus = np.array([10.0, 10.0, -10.0, -10.0]), np.array([-0.9, -1.1, 0.9, 1.1])
     assert join(network, focus, 0.0).tolist() == [True, False, False, True]
     assert join(network, focus, 0.2).tolist() == [True, True, True, True]
+
+
+def test_what_each_role_may_do_solved_by_hand():
+    network, focus = np.array([10.0, 10.0, -10.0, -10.0]), np.array([-0.9, -1.1, 0.9, 1.1])
+    assert judged(network, focus, 0.0, Role.SAYS).tolist() == [True, True, False, False]
+    assert judged(network, focus, 0.0, Role.REMOVES).tolist() == [True, False, False, False]
+    assert judged(network, focus, 0.0, Role.DECIDES).tolist() == [True, False, False, True]
+
+
+def test_a_model_that_removes_adds_nothing():
+    evidence = small_evidence()
+    astray = replace(evidence, own=-evidence.own, other=-evidence.other)  # liver found, lesion not
+    assert not judge(bone_model(role=Role.REMOVES), astray).disease.any()
+    right = judge(bone_model(role=Role.REMOVES), evidence)
+    assert right.disease.tolist() == right.found.tolist()
 
 
 def test_reasons_name_what_moved_a_focus():

@@ -6,13 +6,16 @@ from builders.second_opinions import bone_model, small_evidence
 
 from deeppsma.core.errors import ConfigurationError, WeightsError
 from deeppsma.core.tracer import Tracer
-from deeppsma.postprocessing.second_opinion.decide import judge
+from deeppsma.postprocessing.second_opinion.decide import Role, judge
 from deeppsma.postprocessing.second_opinion.store import load_second_opinions, write_second_opinions
 
 
 @pytest.fixture
 def folder(tmp_path):
-    models = {tracer: bone_model(tracer, decides=tracer is Tracer.FDG, offset=0.5) for tracer in Tracer}
+    models = {
+        tracer: bone_model(tracer, role=Role.DECIDES if tracer is Tracer.FDG else Role.REMOVES, offset=0.5)
+        for tracer in Tracer
+    }
     write_second_opinions(tmp_path / "mine", models, "nobody", {"patients": 0})
     return tmp_path / "mine"
 
@@ -20,7 +23,7 @@ def folder(tmp_path):
 def test_models_round_trip(folder):
     found = load_second_opinions(str(folder))
     assert found.trained_on == "nobody"
-    assert [found.models[t].decides for t in Tracer] == [False, True]
+    assert [found.models[t].role for t in Tracer] == [Role.REMOVES, Role.DECIDES]
     again, once = (judge(m, small_evidence()) for m in (found.models[Tracer.FDG], bone_model(offset=0.5)))
     assert again.logit.tolist() == once.logit.tolist()
     assert found.models[Tracer.FDG].offset == 0.5
