@@ -1,15 +1,17 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from builders.patients import SMALL_SCANNERS
 from pydicom.dataset import Dataset
 
-from benchmarks import pipeline
+from benchmarks import pipeline, resident
 from benchmarks.ohif import Slice, compare, compare_contours
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.io.layouts import load_case
+from deeppsma.operation.engine import Engine
 from deeppsma.phantom.patient import draw_patient
 from deeppsma.phantom.session import PhantomOptions
 
@@ -87,3 +89,18 @@ def test_contours_that_are_missing_or_elsewhere_are_found_out():
     assert list(compare_contours({}, structures).values()) == [2, 1, 0.0]
     moved = [[[x + 0.25, y, z] for x, y, z in line] for line in lines]
     assert list(compare_contours({1: moved}, structures).values()) == [2, 0, 0.25]
+
+
+@pytest.mark.slow
+def test_a_process_that_stays_does_not_grow(platform_case, tiny_weights, monkeypatch):
+    monkeypatch.setattr("deeppsma.models.weights._kept", None)
+    engine = Engine("bothways", "cpu", tiny_weights)
+    found = list(resident.resident_mb(engine, [platform_case], 200))
+    assert len(found) == 200
+    assert found[-1] < 1.02 * found[19]
+
+
+def test_resident_sizes_come_case_by_case(platform_case, tiny_weights, monkeypatch):
+    monkeypatch.setattr("deeppsma.models.weights._kept", None)
+    found = list(resident.resident_mb(Engine("single", "cpu", tiny_weights), [platform_case], 2))
+    assert all(50 < mb < 20_000 for mb in found)

@@ -69,7 +69,7 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize(("page", "line"), PROGRAMS)
 def test_a_command_that_is_shown_is_one(page, line):
-    commands._parser().parse_args(program_of(line))  # exits with 2 if not
+    commands.build_parser().parse_args(program_of(line))  # exits with 2 if not
 
 
 @pytest.mark.parametrize(("page", "line"), PROGRAMS)

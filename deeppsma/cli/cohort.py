@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deeppsma.cli.options import add_device, add_weights, request
+from deeppsma.cli.options import add_device, add_weights, duration, request
 from deeppsma.core.defaults import DEFAULT_RECIPE
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="segment many cases, on this machine or a cluster",
         description="Segments every case of COHORT into OUT/cases/NAME, networks loaded once in each worker, and "
         "writes OUT/cases.csv, lesions.csv, failures.csv and summary.html. Every case is accounted for as done, "
-        "refused (its files cannot be used), failed (a bug, or it ended its worker each time) or left. Started again, "
-        "it runs what is missing. Needs pip install 'deeppsma[cohort]'.",
+        "refused (its files cannot be used), failed (a bug, its time was up, or it ended its worker) or left. "
+        "Started again, it runs what is missing. Needs pip install 'deeppsma[cohort]'.",
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases, a folder each, in any layout")
     command.add_argument("out", type=Path, metavar="OUT", help="results; one folder holds those of one method")
@@ -43,6 +43,12 @@ def add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--retry-failed", action="store_true", help="run again what failed or was refused")
     command.add_argument(
         "--verify", action="store_true", help="hash files and results of what is done, instead of trusting their times"
+    )
+    command.add_argument(
+        "--case-deadline",
+        type=duration,
+        metavar="TIME",
+        help="90s, 25m, 1h: a case that takes longer is ended, and counts as failed; the rest goes on (default: none)",
     )
     command.add_argument("--tries", type=int, default=3, metavar="N", help="on a case that ends its worker (default 3)")
     group = command.add_argument_group("for DICOM", "said of every case; see docs/dicom.md")
@@ -107,12 +113,13 @@ def _cohort_bids(options: argparse.Namespace) -> None:
 
 def _write_all(out: Path) -> list[Path]:
     from deeppsma.operation.cohort.ledger import Ledger
-    from deeppsma.operation.cohort.summary import write_summary
+    from deeppsma.operation.cohort.summary import Gathered, write_summary
     from deeppsma.operation.cohort.tables import case_lines, write_tables
 
-    ledger = Ledger(out)
+    ledger, gathered = Ledger(out), Gathered()
     ledger.asked()  # before anything is written
-    return [*write_tables(ledger, case_lines(ledger)), write_summary(ledger, case_lines(ledger))]
+    tables = write_tables(ledger, gathered.passing(case_lines(ledger)))
+    return [*tables, write_summary(ledger, gathered)]
 
 
 class _Bar:

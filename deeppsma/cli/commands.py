@@ -13,7 +13,7 @@ from deeppsma.cli.dicom import add_dicom, add_dicom_case, add_dicom_out, dicom_o
 from deeppsma.cli.doctor import add_doctor
 from deeppsma.cli.exit_status import guarded
 from deeppsma.cli.node import add_node
-from deeppsma.cli.options import add_device, add_jobs, add_weights, request
+from deeppsma.cli.options import add_device, add_jobs, add_weights, duration, request
 from deeppsma.cli.reporting import add_reporting, write_report_of
 from deeppsma.cli.research import add_research
 from deeppsma.cli.serve import add_serve
@@ -33,11 +33,12 @@ The shipped weights have seen synthetic patients only. Not for clinical use.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     return guarded(lambda: options.run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command; `parse_args` gives options whose ``run`` does the work."""
     parser = argparse.ArgumentParser(
         prog="deeppsma",
         description="Finds prostate cancer on a patient's PSMA PET/CT and FDG PET/CT and writes both masks.",
@@ -107,7 +108,7 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_dicom_out(command)
     command.add_argument(
         "--deadline",
-        type=_duration,
+        type=duration,
         metavar="TIME",
         help="90s, 25m, 1h: when time is up, or the computing process crashes or runs out of memory, the best complete "
         "answer until then is the result, and says so (threshold outside organs; first members; all). The report of "
@@ -156,15 +157,6 @@ def _remember(options: argparse.Namespace) -> None:
 
     if not lies_as_dicom(options.case):
         remember_case(options.out, options.case)
-
-
-def _duration(text: str) -> float | None:
-    from deeppsma.core.clock import duration_s
-
-    try:
-        return duration_s(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

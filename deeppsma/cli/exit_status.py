@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from deeppsma.core.errors import DeepPsmaError
 from deeppsma.core.interruption import EXIT_INTERRUPTED, end_in_one_line, ignore_from_now, line_of
-from deeppsma.core.memory import require_memory, short_of_memory
+from deeppsma.core.memory import require_memory, reuse_memory, short_of_memory
 from deeppsma.core.threads import prepare_threads
 
 #: What a shell reports for a process that ran out of memory, or wrote to a reader who had left.
@@ -53,6 +53,7 @@ def guarded(work: Callable[[], None]) -> int:
     """
     end_in_one_line()
     prepare_threads()
+    reuse_memory()
     tell_notes()
     for stream in (sys.stdout, sys.stderr):  # names of files are shown somehow, whatever the terminal can write
         if isinstance(stream, io.TextIOWrapper):

@@ -47,7 +47,7 @@ def _check_command(settings: NodeSettings, config: Path) -> None:
     import io
     from contextlib import redirect_stderr
 
-    from deeppsma.cli.commands import _parser
+    from deeppsma.cli.commands import build_parser
     from deeppsma.core.errors import ConfigurationError
     from deeppsma.operation.node.child import segment_command
 
@@ -55,7 +55,7 @@ def _check_command(settings: NodeSettings, config: Path) -> None:
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            _parser().parse_args(command[command.index("segment") :])
+            build_parser().parse_args(command[command.index("segment") :])
     except SystemExit:
         found = f"[run] makes no command of deeppsma segment ({said.getvalue().strip().splitlines()[-1]})"
         raise ConfigurationError(config, found, "mend it") from None

@@ -58,3 +58,19 @@ def add_weights(command: argparse.ArgumentParser) -> None:
 def add_jobs(command: argparse.ArgumentParser) -> None:
     """How many processes."""
     command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+
+
+def duration(text: str) -> float | None:
+    """Seconds of an option such as 25m; None for "none".
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is no duration.
+    """
+    from deeppsma.core.clock import duration_s
+
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deeppsma.core.errors import ConfigurationError, InputError
+from deeppsma.core.whole_files import whole_file
 
 _T = TypeVar("_T")
 
@@ -79,9 +80,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write plain values as JSON; an earlier file stays whole until this one is."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def from_plain(cls: type[_T], content: Mapping[str, Any]) -> _T:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import gzip
 import struct
-import zlib
 from pathlib import Path
 from typing import BinaryIO
+
+from zlib_ng import gzip_ng, zlib_ng
 
 from deeppsma.io.headers import HeaderError, StoredImage
 from deeppsma.io.meta_header import read_meta_header
@@ -21,7 +22,7 @@ from deeppsma.io.nifti_header import HEADER_BYTES, read_nifti_header
 from deeppsma.io.tiff_pages import read_tiff_stack, strip_damage
 
 _CHUNK_BYTES = 1 << 22
-_BROKEN = (EOFError, ValueError, gzip.BadGzipFile, zlib.error, struct.error)
+_BROKEN = (EOFError, ValueError, gzip.BadGzipFile, zlib_ng.error, struct.error)
 
 
 def read_header(path: Path) -> StoredImage:
@@ -48,7 +49,7 @@ def read_header(path: Path) -> StoredImage:
         if name.endswith((".tif", ".tiff")):
             with path.open("rb") as file:
                 return read_tiff_stack(file, path.stat().st_size).stored
-        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+        with gzip_ng.open(path) if name.endswith(".gz") else path.open("rb") as file:
             return read_nifti_header(file.read(HEADER_BYTES))
     except HeaderError:
         raise
@@ -116,7 +117,7 @@ def _nifti_damage(path: Path) -> str | None:
     if not path.name.lower().endswith(".gz"):
         return _compared(path.stat().st_size, expected)
     total = 0
-    with gzip.open(path, "rb") as stream:  # checks CRC and length of every member
+    with gzip_ng.open(path, "rb") as stream:  # checks CRC and length of every member
         while chunk := stream.read(_CHUNK_BYTES):
             total += len(chunk)
     return _compared(total, expected)
@@ -132,7 +133,7 @@ def _meta_damage(file: BinaryIO) -> str | None:
     # ITK reads as many bytes as the header says, be it half of the stream.
     if header.compressed_bytes not in (-1, length):
         return f"{length} compressed bytes, and its header tells of {header.compressed_bytes}"
-    total, stream = 0, zlib.decompressobj()
+    total, stream = 0, zlib_ng.decompressobj()
     while not stream.eof:
         chunk = file.read(_CHUNK_BYTES)
         if not chunk:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
+
+from zlib_ng import zlib_ng
 
 from deeppsma.io.headers import HeaderError, StoredImage, upright
 
@@ -134,7 +135,7 @@ def strip_damage(file: BinaryIO, page: TiffPage) -> str | None:
         file.seek(start)
         content = _exactly(file, length)
         if page.compression in (_DEFLATE, _OLD_DEFLATE):
-            stream = zlib.decompressobj()
+            stream = zlib_ng.decompressobj()
             found = len(stream.decompress(content, wanted + 1))
             if not stream.eof or found != wanted or stream.unused_data:
                 return f"a strip does not hold the {wanted} bytes that it should"

@@ -20,7 +20,7 @@ from deeppsma.core.settings import read_json, write_json
 from deeppsma.models.build import build_network
 from deeppsma.models.config import NetworkConfig
 from deeppsma.models.nnunet.config import ModelConfig
-from deeppsma.models.tensors import parameters_of, unfit
+from deeppsma.models.tensors import parameters_of, unfit, uninitialised
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,8 @@ class Member:
         # Held against the architecture before memory is taken for it.
         if found := unfit(state, parameters_of(lambda: _build(self.network))):
             raise WeightsError(path, found, remedy)
-        network = _build(self.network)
+        with uninitialised():
+            network = _build(self.network)
         expected = _parameters(network)
         with torch.no_grad():
             for key, tensor in state.items():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeppsma.core.errors import ConfigurationError
+from deeppsma.core.memory import return_memory, reuse_memory
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import keep_networks
 from deeppsma.pipeline.method import Method
@@ -31,6 +30,7 @@ class Engine:
     def __init__(self, recipe: str, device: str = "auto", weights: Path | None = None) -> None:
         self.recipe, self.device, self.weights = recipe, device, weights
         keep_networks()
+        reuse_memory()
 
     def warm(self) -> list[str]:
         """Load the recipe's networks and run one window of each; gives a line each.
@@ -72,5 +72,4 @@ class Engine:
 def hand_memory_back() -> None:
     """Let go of what a case leaves: reference cycles, and what the allocator keeps for later."""
     gc.collect()
-    with suppress(OSError, AttributeError):  # another C library has no such call
-        ctypes.CDLL(None).malloc_trim(0)
+    return_memory()

@@ -25,6 +25,8 @@ from deeppsma.core.volume import Volume
 MARGIN_VOXELS = 5
 #: Above-threshold voxels that are mapped at a time: some tens of megabytes.
 _CHUNK = 1_000_000
+#: Beyond every grid.
+_FAR = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,30 @@ def mark_corners(mask: NDArray[np.bool_], index_zyx: NDArray[np.float64]) -> Non
     """
     hair = 1e-6
     first = np.floor(index_zyx - hair).astype(np.int64)
-    last = np.floor(index_zyx + hair).astype(np.int64) + 1  # first + 1, or first + 2 on a voxel's centre
-    on_centre = (last - first == 2).any(axis=1)
-    for size, rows in ((2, slice(None)), (3, on_centre)):
-        for step in np.ndindex(size, size, size):
-            corner = first[rows] + step
-            inside = ((corner >= 0) & (corner < mask.shape) & (corner <= last[rows])).all(axis=1)
-            z, y, x = corner[inside].T
-            mask[z, y, x] = True
+    more = np.floor(index_zyx + hair).astype(np.int64) - first  # 1 on a voxel's centre: three are touched
+    shape = np.array(mask.shape)
+    low = first.min(axis=0, initial=_FAR).clip(-1, shape)
+    high = first.max(axis=0, initial=-_FAR).clip(-2, shape - 1) + 1  # the last that is touched on a centre
+    if (high < low).any():
+        return
+    # Corners that come first, then their neighbours: the pairs of all points along an axis are marked at once.
+    corners = np.zeros(high - low + 2, dtype=bool)
+    for step in np.ndindex(2, 2, 2):
+        rows = (more >= step).all(axis=1)
+        corner = first[rows] + step
+        z, y, x = (corner[((corner >= -1) & (corner < shape)).all(axis=1)] - low).T
+        corners[z, y, x] = True
+    for axis in range(3):
+        last = corners.shape[axis]
+        corners[_part(axis, 1, last)] |= corners[_part(axis, 0, last - 1)]
+    box = Box(tuple(low.tolist()), tuple((low + corners.shape).tolist()))
+    inner = box.clipped(mask.shape)
+    mask[inner.slices] |= corners[inner.relative_to(box).slices]
+
+
+def _part(axis: int, start: int | None, stop: int | None, step: int = 1) -> tuple[slice, ...]:
+    """Slices that pick along one axis."""
+    return (*(slice(None),) * axis, slice(start, stop, step))
 
 
 def pooled_maximum(voxels: NDArray, block_zyx: IndexZyx) -> NDArray:
@@ -193,10 +211,13 @@ def pooled_maximum(voxels: NDArray, block_zyx: IndexZyx) -> NDArray:
     block_zyx
         Voxels per block.
     """
-    if block_zyx == (1, 1, 1):
-        return voxels
     out = voxels
     for axis, block in enumerate(block_zyx):
-        starts = np.arange(0, out.shape[axis], block)
-        out = np.maximum.reduceat(out, starts, axis=axis)
+        if block == 1:
+            continue
+        pooled = out[_part(axis, 0, None, block)].copy()
+        for start in range(1, min(block, out.shape[axis])):
+            each = out[_part(axis, start, None, block)]
+            np.maximum(pooled[_part(axis, 0, each.shape[axis])], each, out=pooled[_part(axis, 0, each.shape[axis])])
+        out = pooled
     return out

@@ -17,6 +17,7 @@ from deeppsma.core.errors import InputError, OutputError
 from deeppsma.core.settings import read_json
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
+from deeppsma.core.whole_files import whole_file
 from deeppsma.io.case import Case
 from deeppsma.io.result_folder import READING_NAMES, REPORT_NAME
 from deeppsma.reporting.case_result import CaseResult, case_result, load_case_result
@@ -128,12 +129,9 @@ def write_report(made: Report, out: Path, with_pdf: bool = True) -> list[Path]:
         if not with_pdf:
             (out / PDF_NAME).unlink(missing_ok=True)
         for name, data in files.items():
-            partial = out / f"{name}.partial"
-            partial.write_bytes(data)
-            partial.replace(out / name)
+            with whole_file(out / name) as partial:
+                partial.write_bytes(data)
     except OSError as error:
-        for name in files:
-            (out / f"{name}.partial").unlink(missing_ok=True)
         found = f"the report could not be written ({error.strerror})"
         raise OutputError(out, found, "check the folder's free space and rights") from None
     return [out / name for name in files]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deeppsma.core.errors import InputError
+from deeppsma.core.whole_files import whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -61,9 +62,8 @@ class Progress:
             "best": self.best,
             "best_loss": self.best_loss,
         }
-        partial = folder / f"{CHECKPOINT_NAME}.partial"
-        torch.save(content, partial)
-        partial.replace(folder / CHECKPOINT_NAME)
+        with whole_file(folder / CHECKPOINT_NAME) as partial:
+            torch.save(content, partial)
 
     def restore(self, folder: Path, identity: dict[str, str], device: str) -> None:
         """Go back to the checkpoint of a folder.

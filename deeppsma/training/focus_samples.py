@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.whole_files import whole_file
 from deeppsma.postprocessing.second_opinion.basins import Neighbours
 from deeppsma.postprocessing.second_opinion.evidence import Evidence
 from deeppsma.postprocessing.second_opinion.features import describe
@@ -119,9 +120,8 @@ def save_focus_samples(path: Path, samples: Mapping[Tracer, FocusSample]) -> Non
         for tracer, sample in samples.items()
         for each in fields(FocusSample)
     }
-    partial = path.with_name(f".{path.name}.partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_focus_samples(path: Path) -> dict[Tracer, FocusSample]:

@@ -54,10 +54,10 @@ def command_line_page() -> str:
     import os
 
     os.environ["COLUMNS"] = "100"
-    from deeppsma.cli.commands import _parser
+    from deeppsma.cli.commands import build_parser
 
     parts = ["# Command line\n\nWhat `deeppsma COMMAND --help` prints.\n"]
-    for name, parser in _commands(_parser()):
+    for name, parser in _commands(build_parser()):
         heading = "##" if " " in name else "#"
         parts.append(f"{heading}# {name}\n\n```text\n{parser.format_help()}```\n")
     return "\n".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -49,6 +50,11 @@ def stub_result(task: CaseTask) -> Made:
     what, _, argument = behaviour.partition(" ")
     if what == "kill" or (what == "kill-once" and task.attempt == 1):
         os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hang":  # with the interpreter's lock: no other thread runs meanwhile
+        ctypes.PyDLL(None).sleep(600)
+    if what == "deaf":  # as a process whose file system hangs: no signal ends it
+        ctypes.CDLL(None).signal(signal.SIGALRM, signal.SIG_IGN)
+        time.sleep(600)
     if what == "wait":
         time.sleep(float(argument))
     if what == "refuse":

@@ -1,10 +1,12 @@
 import re
+import subprocess
+import sys
 import warnings
 
 import pytest
 import torch
 
-from deeppsma.models.tensors import parameters_of, unfit
+from deeppsma.models.tensors import parameters_of, unfit, uninitialised
 
 
 def quantised():
@@ -45,3 +47,25 @@ def test_parameters_of_a_huge_network_take_no_memory():
     found = parameters_of(lambda: torch.nn.Linear(1 << 20, 1 << 20))
     assert found["weight"].shape == (1 << 20, 1 << 20)
     assert found["weight"].device.type == "meta"
+
+
+def test_a_network_without_first_values_needs_no_compiler():
+    # Where it has no memory, torch draws first values by what its compiler is made of: seconds to import.
+    script = (
+        "import sys, torch\n"
+        "from deeppsma.models.tensors import parameters_of\n"
+        "assert parameters_of(lambda: torch.nn.Sequential(torch.nn.Embedding(4, 2), torch.nn.Conv3d(2, 2, 3)))\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_within_layers_are_made_without_first_values():
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    with uninitialised():
+        layer = torch.nn.Conv3d(2, 2, 3)
+        torch.nn.init.kaiming_normal_(layer.weight)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.nn.Conv3d(2, 2, 3).weight.any()
+    assert not torch.equal(torch.get_rng_state(), state)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.whole_files import whole_file
 
 if TYPE_CHECKING:
     from deeppsma.io.case import Case
@@ -76,9 +77,8 @@ def write_lesions(task: CaseTask, case: Case, result: Segmentation) -> tuple[str
     together = [{tracer: mask} for tracer, mask in result.masks.items()] if apart else [result.masks]
     tables = [lesions_csv(report_content(case_result(case, masks, report, synthetic))) for masks in together]
     text = tables[0] + "".join(table.partition("\r\n")[2] for table in tables[1:])
-    partial = task.slot / f"{CSV_NAME}.partial"
-    partial.write_bytes(text.encode("utf-8"))
-    partial.replace(task.slot / CSV_NAME)
+    with whole_file(task.slot / CSV_NAME) as partial:
+        partial.write_bytes(text.encode("utf-8"))
     unmatched = ("no transform between the sessions: lesions of the two tracers are not held against each other",)
     unwritten = ("no report, which needs that transform",) if task.settings.report else ()
     return unmatched + unwritten if apart else ()

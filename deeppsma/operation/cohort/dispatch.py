@@ -2,17 +2,18 @@
 
 Each task is pinned to a worker: Dask would hand a second one to a busy worker, and count it among the victims when the
 first one ends the process. A worker that is gone costs the case that it had an attempt; the case is begun again after
-the others, so that one that kills its process does not hold them up.
+the others, so that one that kills its process does not hold them up. One that has used up its time is not.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from deeppsma.operation.cohort.plan import CaseTask
@@ -27,6 +28,8 @@ _log = logging.getLogger("deeppsma")
 _LOOK_S = 0.5
 #: How long a scheduler may be silent.
 _SILENCE_S = 30.0
+#: So long after a case's time is up its worker must be gone; else it hangs where the system cannot end it.
+_GRACE_S = 30.0
 _ENDED = "ended its process (out of memory, or a crash?)"
 
 
@@ -66,6 +69,20 @@ class Limits:
     no_workers_s: float = 300.0
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A case that a worker has."""
+
+    task: CaseTask
+    future: Future
+    began: float = field(default_factory=time.monotonic)
+
+    def late_s(self) -> float:
+        """Seconds since its time was up; negative while there is some left, or no limit."""
+        limit_s = self.task.limit_s
+        return -math.inf if limit_s is None else time.monotonic() - self.began - limit_s
+
+
 class Dispatch:
     """Runs tasks on a cluster.
 
@@ -91,7 +108,8 @@ class Dispatch:
     ) -> None:
         self._client, self._work, self._limits, self._ended = client, work, limits, ended
         self._waiting: deque[CaseTask] = deque()
-        self._running: dict[str, tuple[CaseTask, Future]] = {}  # by worker
+        self._running: dict[str, _Running] = {}  # by worker
+        self._stuck: set[str] = set()  # workers that hang
         self._answers: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
         self._workers: frozenset[str] = frozenset()
         self._looked = self._last_seen = 0.0
@@ -123,46 +141,69 @@ class Dispatch:
             there = self._client.sync(self._client.scheduler.ncores, workers=None, callback_timeout=_SILENCE_S)
         except (OSError, TimeoutError, RuntimeError) as error:
             return Stopped(f"the scheduler is gone ({type(error).__name__})", 8)
-        self._workers = frozenset(there)
+        self._stuck &= set(there)
+        self._give_up_what_hangs()
+        self._workers = frozenset(there) - self._stuck
         if self._workers:
             self._last_seen = now
         elif now - self._last_seen > self._limits.no_workers_s:
             return Stopped(f"no worker for {self._limits.no_workers_s:.0f} s", 8)
         for worker in [each for each in self._running if each not in self._workers]:
-            task, future = self._running[worker]
-            if future.status == "finished":  # its answer is on the way
+            if self._running[worker].future.status == "finished":  # its answer is on the way
                 continue
-            del self._running[worker]
-            future.cancel(force=True, msg="its worker is gone")
-            self._again(task, _ENDED)
+            gone = self._running.pop(worker)
+            gone.future.cancel(force=True, msg="its worker is gone")
+            self._lost(gone)
         return None
+
+    def _give_up_what_hangs(self) -> None:
+        """End cases whose workers are there long after their time is up: nothing more is handed to those."""
+        for worker, running in list(self._running.items()):
+            if running.late_s() > _GRACE_S and running.future.status != "finished":
+                del self._running[worker]
+                running.future.cancel(force=True, msg="it hangs")
+                self._stuck.add(worker)
+                self._too_late(running.task)
+
+    def _lost(self, running: _Running) -> None:
+        """What becomes of a case whose process has ended: it is begun again, unless its time was up."""
+        if running.late_s() >= 0:
+            self._too_late(running.task)
+        else:
+            self._again(running.task, _ENDED)
+
+    def _too_late(self, task: CaseTask) -> None:
+        line = f"not done within {task.limit_s:.6g} s (--case-deadline)"
+        _log.warning("%s: %s", task.case.name, line)
+        self._ended(Attempt(task.case.name, Kind.GIVEN_UP, line), task)
 
     def _hand_out(self) -> None:
         for worker in sorted(self._workers - self._running.keys()):
             if not self._waiting:
                 return
-            task = self._waiting.popleft()
+            task, began = self._waiting.popleft(), time.monotonic()
             future = self._client.submit(self._work, task, workers=[worker], pure=False, retries=0)
-            self._running[worker] = task, future
+            self._running[worker] = _Running(task, future, began)
             future.add_done_callback(lambda done, worker=worker: self._answers.put((worker, done)))
 
     def _answer(self, worker: str, future: Future) -> Stopped | None:
-        if worker not in self._running or self._running[worker][1] is not future:
+        if worker not in self._running or self._running[worker].future is not future:
             return None  # was given up before
         if future.status in {"cancelled", "lost"}:
             self._looked = 0.0
             if (stopped := self._look()) is not None:
                 return stopped
             if worker in self._running:
-                self._again(self._running.pop(worker)[0], "its answer was lost")
+                self._again(self._running.pop(worker).task, "its answer was lost")
             return None
-        task, _ = self._running.pop(worker)
+        running = self._running.pop(worker)
+        task = running.task
         try:
             attempt = future.result(timeout=_SILENCE_S)
         except Exception as error:  # noqa: BLE001 - Dask raises whatever it could not do
             if type(error).__name__ == "KilledWorker":
                 self._workers -= {worker}  # until it is seen again, under another address
-                self._again(task, _ENDED)
+                self._lost(running)
                 return None
             attempt = Attempt(task.case.name, Kind.TROUBLE, f"the worker could not run it: {_line(error)}")
         future.release()

@@ -7,7 +7,6 @@ its result. A case without it is left: nobody has finished it.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 from deeppsma._version import __version__
 from deeppsma.core.errors import ConfigurationError, InputError, OutputError
 from deeppsma.core.settings import from_plain, read_json, write_json
+from deeppsma.core.whole_files import PARTIAL_SUFFIX, whole_file
 from deeppsma.operation.cohort.plan import CohortRequest
 
 ASKED_NAME, RECORD_NAME, CHANGED_NAME = "cohort.json", "cohort_case.json", "cohort_changed.json"
@@ -247,13 +247,8 @@ def write_record(slot: Path, record: CaseRecord, name: str = RECORD_NAME) -> Non
         If it cannot be written.
     """
     slot.mkdir(parents=True, exist_ok=True)
-    partial = slot / f"{name}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(_plain(record), file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(slot / name)
+    with whole_file(slot / name, lasting=True) as partial:
+        partial.write_text(json.dumps(_plain(record), indent=1) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:
@@ -264,4 +259,4 @@ def _plain(value: Any) -> Any:
 
 def _is_foreign(name: str) -> bool:
     """Whether a file is none that a start which was killed at once leaves."""
-    return name[0] != "." and name != f"{ASKED_NAME}.partial"
+    return name[0] != "." and name != f"{ASKED_NAME}{PARTIAL_SUFFIX}"

@@ -68,6 +68,9 @@ class CohortRequest:
         times.
     tries
         How often a case is begun that ends its process.
+    case_deadline
+        Seconds after which a case is ended and counts as failed; None for
+        never. The start of its worker's libraries is part of the first one's.
     """
 
     cohort: Path
@@ -78,6 +81,7 @@ class CohortRequest:
     retry_failed: bool = False
     verify: bool = False
     tries: int = TRIES
+    case_deadline: float | None = None
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -86,6 +90,8 @@ class CohortRequest:
             raise ValueError("the workers of a scheduler are started by whoever started it: leave --workers out")
         if self.tries < 1:
             raise ValueError(f"tries must be 1 or more, not {self.tries}")
+        if self.case_deadline is not None and self.case_deadline <= 0:
+            raise ValueError(f"the case deadline must be above 0, not {self.case_deadline}")
         cohort, out = self.cohort.resolve(), self.out.resolve()
         if cohort == out or cohort in out.parents or out in cohort.parents:
             raise ValueError(f"{self.out} and {self.cohort} lie in one another; give a folder elsewhere")
@@ -126,6 +132,8 @@ class CaseTask:
         `deeppsma.operation.cohort.key.method_key`.
     attempt
         From 1.
+    limit_s
+        After so many seconds the case ends its worker; None for never.
     """
 
     case: CohortCase
@@ -134,6 +142,7 @@ class CaseTask:
     settings: CohortSettings
     method_key: str
     attempt: int = 1
+    limit_s: float | None = None
 
 
 def find_cases(cohort: Path) -> list[CohortCase]:

@@ -124,7 +124,10 @@ def _run(
     def stated() -> None:
         state_outcome(f"{tally.account}; start it again to go on")
 
-    tasks = [CaseTask(case, request.cohort, ledger.slot(case.name), request.settings, key) for case in left]
+    tasks = [
+        CaseTask(case, request.cohort, ledger.slot(case.name), request.settings, key, limit_s=request.case_deadline)
+        for case in left
+    ]
     with undone_at_end(stated), connected(request.scheduler, request.workers, request.settings.device) as client:
         return Dispatch(client, work, limits, ended).run(tasks)
 

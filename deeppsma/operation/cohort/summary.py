@@ -9,7 +9,7 @@ import base64
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from urllib.parse import quote
 from deeppsma.core.errors import OutputError
 from deeppsma.core.settings import resources_folder
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.whole_files import whole_file
 from deeppsma.io.result_folder import REPORT_NAME
 from deeppsma.operation.cohort.case_files import THUMBNAIL_NAME
 from deeppsma.operation.cohort.histogram import histogram_svg
@@ -107,33 +108,36 @@ class Gathered:
                 if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
                     self.values[quantity.label][line.name] = float(value)
 
+    def passing(self, lines: Iterable[CaseLine]) -> Iterator[CaseLine]:
+        """The same cases for somebody else, taken in as they pass: each is read once."""
+        for line in lines:
+            self.add(line)
+            yield line
 
-def write_summary(ledger: Ledger, lines: Iterable[CaseLine]) -> Path:
+
+def write_summary(ledger: Ledger, gathered: Gathered) -> Path:
     """Write the page.
 
     Parameters
     ----------
     ledger
         Of the cohort's folder, which it goes to.
-    lines
-        Its cases.
+    gathered
+        All its cases.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    gathered = Gathered()
-    for line in lines:
-        gathered.add(line)
     path = ledger.out / SUMMARY_NAME
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.write_text(summary_html(ledger, gathered), encoding="utf-8", errors="backslashreplace")
-        return partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(summary_html(ledger, gathered), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         found = f"cannot be written ({error.strerror})"
         raise OutputError(path, found, "check the folder's free space and rights") from None
+    return path
 
 
 def outliers(gathered: Gathered) -> list[Outlier]:

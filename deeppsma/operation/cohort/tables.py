@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from deeppsma.core.errors import OutputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.core.whole_files import whole_file
 from deeppsma.io.result_folder import REPORT_NAME
 from deeppsma.operation.cohort.ledger import CaseRecord, Ledger, Outcome
 from deeppsma.reporting.report_files import CSV_NAME
@@ -26,6 +27,12 @@ CASE_COLUMNS = (
     "content", "method_key",
 )  # fmt: skip
 FAILURE_COLUMNS = ("case", "outcome", "line", "attempts", "host", "ended", "folder")
+#: Columns that hold numbers; all others hold text.
+_NUMBERS = {
+    *(f"{tracer}_{name}" for tracer in Tracer for name in _FINDINGS), "attempts", "seconds", "cpu_seconds",
+    "peak_memory_mb", "voxels", "volume_ml", "suv_max", "suv_mean", "suv_peak", "total_uptake_g", "probability",
+    "other_suv_max", "centre_x_mm", "centre_y_mm", "centre_z_mm",
+}  # fmt: skip
 #: A spreadsheet takes a cell that begins so for a formula, and runs it.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -107,18 +114,18 @@ def write_tables(ledger: Ledger, lines: Iterable[CaseLine]) -> list[Path]:
     out = ledger.out
     try:
         with ExitStack() as opened:
-            cases = opened.enter_context(_Table(out / CASES_NAME, CASE_COLUMNS))
-            lesions = opened.enter_context(_Table(out / LESIONS_NAME, ("case", *LESION_COLUMNS)))
-            failures = opened.enter_context(_Table(out / FAILURES_NAME, FAILURE_COLUMNS))
+            add_case = opened.enter_context(_table(out / CASES_NAME, CASE_COLUMNS))
+            add_lesion = opened.enter_context(_table(out / LESIONS_NAME, ("case", *LESION_COLUMNS)))
+            add_failure = opened.enter_context(_table(out / FAILURES_NAME, FAILURE_COLUMNS))
             for line in lines:
                 row = line.row()
-                cases.add(row)
+                add_case(row)
                 if line.outcome is not Outcome.DONE:
-                    failures.add(row)
+                    add_failure(row)
                 else:
                     for lesion in _lesions(ledger.slot(line.name)):
-                        lesions.add({"case": line.name, **lesion})
-        written = [table.publish() for table in (cases, lesions, failures)]
+                        add_lesion({"case": line.name, **lesion})
+        written = [out / name for name in (CASES_NAME, LESIONS_NAME, FAILURES_NAME)]
         if find_spec("pyarrow") is not None:
             written += [_as_parquet(path) for path in written]
     except OSError as error:
@@ -138,26 +145,20 @@ def cell(value: Any) -> Any:
     return value
 
 
-class _Table:
-    """A CSV (RFC 4180, UTF-8) that appears when it is whole."""
+@contextmanager
+def _table(path: Path, columns: tuple[str, ...]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A CSV (RFC 4180, UTF-8) that appears when it is whole; gives what adds a row to it."""
+    with (
+        whole_file(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\r\n")
+        writer.writeheader()
 
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self._path, self._partial = path, path.with_name(f"{path.name}.partial")
-        self._file = self._partial.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-        self._writer = csv.DictWriter(self._file, columns, extrasaction="ignore", lineterminator="\r\n")
-        self._writer.writeheader()
+        def add(row: dict[str, Any]) -> None:
+            writer.writerow({key: cell(value) for key, value in row.items()})
 
-    def add(self, row: dict[str, Any]) -> None:
-        self._writer.writerow({key: cell(value) for key, value in row.items()})
-
-    def __enter__(self) -> _Table:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def publish(self) -> Path:
-        return self._partial.replace(self._path)
+        yield add
 
 
 def _report(slot: Path) -> dict[str, Any]:
@@ -185,15 +186,17 @@ def _is_number(text: str) -> bool:
 
 
 def _as_parquet(path: Path) -> Path:
-    """The same table for programs; names stay text, whatever they look like."""
+    """The same table for programs: every cohort's has the same types; names stay text, whatever they look like."""
     import pyarrow
     from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 
-    text = {name: pyarrow.string() for name in ("case", "line", "folder", "fallbacks", "notes", "id", "group")}
-    options = arrow_csv.ConvertOptions(column_types=text, strings_can_be_null=True)
+    with path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+    types = {name: pyarrow.float64() if name in _NUMBERS else pyarrow.string() for name in names}
+    options = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=True)
     parse = arrow_csv.ParseOptions(newlines_in_values=True)
     target = path.with_suffix(".parquet")
-    partial = target.with_name(f"{target.name}.partial")
-    parquet.write_table(arrow_csv.read_csv(path, convert_options=options, parse_options=parse), partial)
-    return partial.replace(target)
+    with whole_file(target) as partial:
+        parquet.write_table(arrow_csv.read_csv(path, convert_options=options, parse_options=parse), partial)
+    return target

@@ -8,10 +8,12 @@ nothing is recorded, and whoever asked decides whether the case is begun again.
 from __future__ import annotations
 
 import resource
+import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 from deeppsma.core.errors import ConfigurationError, DeepPsmaError, InputError, OutputError, WeightsError
 from deeppsma.core.hashing import file_sha256
 from deeppsma.core.memory import short_of_memory
+from deeppsma.core.whole_files import PARTIAL_SUFFIX
 from deeppsma.operation.cohort.key import content, method_key, stamp
 from deeppsma.operation.cohort.ledger import CHANGED_NAME, RECORD_NAME, CaseRecord, Outcome, write_record
 from deeppsma.operation.cohort.plan import CaseTask, CohortSettings
@@ -98,6 +101,27 @@ def run_case(task: CaseTask, compute: Compute | None = None) -> Attempt:
     compute
         Makes the result; by default the networks do.
     """
+    with _ends_after(task.limit_s):
+        return _run_case(task, compute)
+
+
+@contextmanager
+def _ends_after(limit_s: float | None) -> Iterator[None]:
+    """The system ends this process if what is done within takes longer; whoever handed out the case says so.
+
+    No thread of its own could: code that hangs may hold the interpreter's lock.
+    """
+    if limit_s is None:
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, limit_s)  # nobody handles SIGALRM here: it ends the process
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _run_case(task: CaseTask, compute: Compute | None) -> Attempt:
     name, began, cpu_began = task.case.name, time.monotonic(), _cpu_s()
     try:
         before = _look_at(task)
@@ -187,7 +211,7 @@ def _still_there(task: CaseTask, before: CaseRecord, error: DeepPsmaError) -> No
 def _results(slot: Path) -> list[Path]:
     ours = (RECORD_NAME, CHANGED_NAME)
     files = (path for path in sorted(slot.rglob("*")) if path.is_file())
-    return [p for p in files if p.name not in ours and p.suffix != ".partial" and not _hidden(p, slot)]
+    return [p for p in files if p.name not in ours and p.suffix != PARTIAL_SUFFIX and not _hidden(p, slot)]
 
 
 def _hidden(path: Path, slot: Path) -> bool:

@@ -38,6 +38,7 @@ def test_no_case_is_one_line(tmp_path):
         ({"cohort": "out/cohort"}, "lie in one another"),
         ({"workers": 0}, "1 or more"),
         ({"tries": 0}, "1 or more"),
+        ({"case_deadline": 0.0}, "above 0"),
         ({"scheduler": "tcp://x:1", "workers": 2}, "leave --workers out"),
     ],
 )

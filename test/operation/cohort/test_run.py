@@ -13,7 +13,7 @@ from deeppsma.core.errors import ConfigurationError, OutputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.publishing import locked
 from deeppsma.io.result_folder import mask_path
-from deeppsma.operation.cohort import cluster
+from deeppsma.operation.cohort import cluster, dispatch
 from deeppsma.operation.cohort.ledger import Ledger, Outcome
 from deeppsma.operation.cohort.plan import CohortRequest, CohortSettings
 from deeppsma.operation.cohort.run import run_cohort
@@ -102,6 +102,22 @@ def test_a_full_disk_leaves_the_rest(tmp_path, tiny_weights):
     assert end.stopped is not None
     assert "No space left on device" in end.stopped.line
     assert str(end.account) == "12 cases = 2 done + 0 refused + 0 failed + 10 left"
+
+
+def test_cases_that_hang_are_ended_and_the_rest_goes_on(tmp_path, tiny_weights, monkeypatch):
+    monkeypatch.setattr(dispatch, "_GRACE_S", 1.0)
+    ends = {"a-hangs": "hang", "b-deaf": "deaf", "c-stub": "", "d-waits": "wait 0.2", "e-kills-once": "kill-once"}
+    for name, behaviour in ends.items():
+        write_stub_case(tmp_path / "in" / name, behaviour)
+    settings = CohortSettings("single", "cpu", tiny_weights)
+    request = CohortRequest(tmp_path / "in", tmp_path / "out", settings, workers=2, case_deadline=6.0)
+    end = run_cohort(request, stub_work)
+    assert end.stopped is None
+    assert str(end.account) == "5 cases = 3 done + 0 refused + 2 failed + 0 left"
+    assert end.not_done == dict.fromkeys(["a-hangs", "b-deaf"], "not done within 6 s (--case-deadline)")
+    record = Ledger(tmp_path / "out").record("a-hangs")
+    assert record.attempts == 1
+    assert record.content, "what was run is known: it is not run again unless it changes"
 
 
 def test_without_dask_it_says_what_to_install(tmp_path, monkeypatch):

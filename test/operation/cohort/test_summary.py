@@ -56,7 +56,10 @@ def ledger(tmp_path):
 
 
 def page(ledger, more=()):
-    write_summary(ledger, [*case_lines(ledger), *more])
+    gathered = Gathered()
+    lines = [*case_lines(ledger), *more]
+    assert list(gathered.passing(lines)) == lines
+    write_summary(ledger, gathered)
     return (ledger.out / SUMMARY_NAME).read_text(encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from deeppsma.operation.cohort.plan import CohortRequest, CohortSettings
 from deeppsma.operation.cohort.tables import CASES_NAME, FAILURES_NAME, LESIONS_NAME, case_lines, cell, write_tables
 from deeppsma.reporting.tables import CSV_COLUMNS
 
+_TABLES = (CASES_NAME, LESIONS_NAME, FAILURES_NAME)
 EVIL = "=HYPERLINK(1)"
 
 
@@ -95,7 +96,30 @@ def test_a_table_that_cannot_be_written_is_one_line(ledger):
 
 def test_parquet_where_pyarrow_is(ledger):
     parquet = pytest.importorskip("pyarrow.parquet")
-    write_tables(ledger, case_lines(ledger))
+    written = write_tables(ledger, case_lines(ledger))
+    assert [path.name for path in written] == [*_TABLES, *(name.replace(".csv", ".parquet") for name in _TABLES)]
     cases = parquet.read_table(ledger.out / "cases.parquet").to_pylist()
     assert {case["case"] for case in cases} == {"0001", f"'{EVIL}", "failed", "left"}
     assert next(case["psma_volume_ml"] for case in cases if case["case"] == "0001") == 12.5
+    lesions = parquet.read_table(ledger.out / "lesions.parquet").to_pylist()
+    assert [(lesion["id"], lesion["volume_ml"], lesion["suv_max"]) for lesion in lesions] == [
+        ("P1", -1.5, None),
+        ("P2", -1.5, None),
+    ]
+
+
+def test_parquet_has_the_same_types_whatever_lies_in_it(ledger, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    empty = Ledger(tmp_path / "empty")
+    empty.ask(CohortRequest(tmp_path / "in", empty.out, CohortSettings("single")), "key", {"0002": "in/0002"})
+    for each in (ledger, empty):
+        write_tables(each, case_lines(each))
+    for name in ("cases", "lesions", "failures"):
+        schemas = [parquet.read_schema(each.out / f"{name}.parquet") for each in (ledger, empty)]
+        assert schemas[0].equals(schemas[1])
+        assert {str(kind) for kind in schemas[0].types} <= {"double", "string"}
+
+
+def test_without_pyarrow_there_is_csv_alone(ledger, monkeypatch):
+    monkeypatch.setattr("deeppsma.operation.cohort.tables.find_spec", lambda name: None)
+    assert [path.name for path in write_tables(ledger, case_lines(ledger))] == list(_TABLES)

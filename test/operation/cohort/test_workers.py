@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
@@ -174,3 +175,15 @@ def test_sessions_without_a_transform_have_lesions_and_a_note(tmp_path, tiny_wei
     assert sum(line.startswith("id,") for line in lines) == 1
     assert {line.split(",")[1] for line in lines[1:]} == {"psma", "fdg"}
     assert json.loads(json.dumps(result.report.as_dict()))
+
+
+def test_a_case_that_is_done_in_time_leaves_no_timer(task):
+    left = []
+
+    def compute(each):
+        left.append(signal.getitimer(signal.ITIMER_REAL)[0])
+        raise KeyError("a bug")
+
+    assert run_case(replace(task(), limit_s=500), compute).kind is Kind.FAILED
+    assert 400 < left[0] <= 500
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
