@@ -184,7 +184,7 @@ def _transform(
         return RigidTransform()
     psma, fdg = studies[Tracer.PSMA], studies[Tracer.FDG]
     fixed, moving = fdg.read_ct(), psma.read_ct()
-    alone = "each tracer is seen in its own space alone"
+    alone = "each tracer is seen in its own space alone, unless --registration gives a transform"
     if fixed is None or moving is None:
         notes.append(f"registration: not possible without both CTs; {alone}")
         return None
