@@ -64,7 +64,7 @@ def test_segment_from_the_shell(platform_case, tmp_path, tiny_weights):
     assert report["members"][0]["folder"] == str(tiny_weights / "cds-compact")
     assert len(report["members"][0]["sha256"]) == 64
     assert report["notice"].startswith("Not for clinical use")
-    assert set(report["seconds"]) >= {"read PET", "spaces", "channels", "network", "fusion", "masks"}
+    assert set(report["seconds"]) >= {"read PET", "spaces", "channels", "network", "second opinion", "masks"}
     assert report["peak_memory_mb"] > 50
     assert (out / "overview.png").read_bytes()[:4] == b"\x89PNG"
     assert "PSMA: " in result.stdout
