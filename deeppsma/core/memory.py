@@ -89,7 +89,13 @@ def short_of_memory(error: BaseException) -> str | None:
             return _line(text)
         if isinstance(each, RuntimeError | ImportError | OSError) and any(sign in text.lower() for sign in _SIGNS):
             return _line(text)
+        if isinstance(each, SystemError) and "without setting an exception" in text and _is_limited():
+            return ""  # Python's own C code (re) that got no memory, and does not say so
     return None
+
+
+def _is_limited() -> bool:
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def require_memory(needed_bytes: int = LEAST_BYTES) -> None:

@@ -106,3 +106,11 @@ def test_another_c_library_does_as_it_likes(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
     assert not reuse_memory({})
     memory.return_memory()
+
+
+@pytest.mark.parametrize(("limit", "said"), [(2**40, ""), (resource.RLIM_INFINITY, None)])
+def test_c_code_that_says_nothing_is_short_of_memory_where_that_is_limited(monkeypatch, limit, said):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    silent = SystemError("<built-in function compile> returned NULL without setting an exception")
+    assert short_of_memory(silent) == said
+    assert short_of_memory(SystemError("bad argument to internal function")) is None
