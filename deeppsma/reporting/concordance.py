@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from deeppsma.core import anatomy as organs
 from deeppsma.core.box import Box
 from deeppsma.core.tracer import Tracer
-from deeppsma.core.volume import Volume
 from deeppsma.postprocessing.region_growing import within_radius
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.lesion_table import Lesion, LesionTable
+from deeppsma.reporting.reference_uptake import blood_pool_suv, nearest_values
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -35,8 +35,6 @@ PARTIAL_VOLUME_ML = 2.0
 #: Organs of high normal uptake on either tracer: what lies in or beside them is not judged by that tracer.
 _BRIGHT = (organs.KIDNEY_RIGHT, organs.KIDNEY_LEFT, organs.BLADDER, organs.BRAIN, organs.HEART, organs.LIVER,
            organs.SPLEEN, organs.SMALL_BOWEL, organs.DUODENUM, organs.COLON, organs.STOMACH)  # fmt: skip
-#: Erosion of the aorta before its blood is measured, and the voxels it must leave.
-_BLOOD_EROSION, _BLOOD_VOXELS = 1, 20
 #: A share above this decides "outside the other's field of view" and "hidden".
 _HALF = 0.5
 
@@ -131,30 +129,6 @@ def concordance(result: CaseResult, table: LesionTable) -> Concordance | None:
     return Concordance(found, shared, single, blood)
 
 
-def blood_pool_suv(scan: TracerResult) -> float | None:
-    """Mean SUV of the aorta's blood; None without a map or with too little of an aorta.
-
-    The aorta's label, one voxel of the organ map eroded, without disease.
-    """
-    from scipy.ndimage import binary_erosion
-
-    if scan.organs is None:
-        return None
-    aorta = scan.organs.voxels == organs.AORTA
-    index = np.argwhere(aorta)
-    if len(index) == 0:
-        return None
-    low, high = index.min(axis=0), index.max(axis=0) + 1
-    crop = aorta[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    index = np.argwhere(binary_erosion(crop, iterations=_BLOOD_EROSION)) + low
-    if len(index) < _BLOOD_VOXELS:
-        return None
-    at = scan.organs.geometry.index_to_world(index)
-    values, disease = _sampled(scan.pet, at), _sampled(scan.mask, at)
-    kept = np.isfinite(values) & (disease == 0)
-    return float(values[kept].mean()) if kept.sum() >= _BLOOD_VOXELS else None
-
-
 def _points_by_lesion(table: LesionTable, tracer: Tracer) -> list[NDArray[np.float64]]:
     """World points of each lesion's voxels by number; [0] is empty."""
     points, numbers = table.maps[tracer].points()
@@ -179,7 +153,7 @@ def _nearest(
     if tree is None:
         return float("inf"), []
     distance, index = tree[0].query(mapped)
-    touching = _sampled(other.mask, mapped)
+    touching = nearest_values(other.mask, mapped)
     nearest = 0.0 if (touching > 0).any() else float(distance.min())
     # A voxel inside the other's mask is at most half a voxel's diagonal from a centre of it.
     half_diagonal = float(np.linalg.norm(other.mask.geometry.spacing_zyx)) / 2
@@ -256,19 +230,10 @@ def _around(mapped: NDArray[np.float64], other: TracerResult) -> tuple[NDArray[n
     values = other.pet.voxels[box][near].astype(np.float64)
     if other.organs is None:
         return values, 0.0, anywhere
-    labels = _sampled(other.organs, grid.index_to_world(np.argwhere(near) + np.array(place.start_zyx)))
+    labels = nearest_values(other.organs, grid.index_to_world(np.argwhere(near) + np.array(place.start_zyx)))
     bright = np.isin(labels, _BRIGHT)
-    hidden = float(np.isin(_sampled(other.organs, mapped), _BRIGHT).mean())
+    hidden = float(np.isin(nearest_values(other.organs, mapped), _BRIGHT).mean())
     return values[~bright], hidden, anywhere
-
-
-def _sampled(volume: Volume, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Nearest voxels' values at world points; NaN outside."""
-    index = np.rint(volume.geometry.world_to_index(points)).astype(np.intp)
-    there = ((index >= 0) & (index < np.array(volume.geometry.shape_zyx))).all(axis=1)
-    out = np.full(len(points), np.nan)
-    out[there] = volume.voxels[tuple(index[there].T)]
-    return out
 
 
 def _mutual(found: Mapping[str, Counterpart]) -> dict[str, Counterpart]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from deeppsma.core import anatomy as organs
 from deeppsma.core.tracer import Tracer
-from deeppsma.reporting.anatomy_names import AnatomyMap, Naming, unnamed
+from deeppsma.reporting.anatomy_map import AnatomyMap
+from deeppsma.reporting.anatomy_names import Naming, unnamed
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.concordance import PARTIAL_VOLUME_ML, Concordance, Match
 from deeppsma.reporting.lesion_table import LETTERS, SMALL_ML, Lesion, LesionTable, PointXyz, anatomy_maps

@@ -4,8 +4,9 @@ from builders.results import TYPICAL, Spot, organ_map, result
 
 from deeppsma.core import anatomy as organs
 from deeppsma.core.tracer import Tracer
-from deeppsma.reporting.concordance import Match, blood_pool_suv, concordance
+from deeppsma.reporting.concordance import Match, concordance
 from deeppsma.reporting.lesion_table import lesion_table
+from deeppsma.reporting.reference_uptake import blood_pool_suv
 
 
 def judged(spots, **options):

@@ -5,7 +5,7 @@ from deeppsma.core import anatomy as organs
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.volume import Volume
-from deeppsma.reporting.anatomy_names import AnatomyMap, name_foci
+from deeppsma.reporting.anatomy_map import AnatomyMap, name_foci
 from deeppsma.reporting.anatomy_sites import Site, SiteRules, expanded, load_sites
 
 GRID = Geometry((200, 50, 80), (4.0, 4.0, 4.0), (-160.0, -100.0, 0.0))
