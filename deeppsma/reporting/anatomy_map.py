@@ -46,7 +46,7 @@ class AnatomyMap:
     def __init__(self, organs_map: Volume, rules: SiteRules | None = None) -> None:
         self.rules = rules or load_sites()
         steps = tuple(max(1, round(_STEP_MM / s)) for s in organs_map.geometry.spacing_zyx)
-        thin = organs_map.voxels[:: steps[0], :: steps[1], :: steps[2]]
+        thin = np.ascontiguousarray(organs_map.voxels[:: steps[0], :: steps[1], :: steps[2]])
         index = np.argwhere(_surface(thin))
         labels = thin[tuple(index.T)]
         order = np.argsort(labels, kind="stable")
@@ -135,10 +135,13 @@ class AnatomyMap:
     def within(self, points_xyz: NDArray[np.float64], labels: tuple[int, ...], reach_mm: float) -> NDArray[np.bool_]:
         """Which of the world points lie in labels, or at most ``reach_mm`` from them."""
         near = np.isin(self._labels_at(points_xyz), labels)
+        reach = reach_mm * (1 + 1e-9)
         for label in labels:
-            if label in self._points and len(points_xyz):
-                distance, _ = self._tree(label).query(points_xyz, distance_upper_bound=reach_mm * (1 + 1e-9))
-                near |= np.isfinite(distance)
+            gap = np.maximum(self._low[label] - points_xyz, points_xyz - self._high[label]).max(axis=1)
+            asked = np.flatnonzero(~near & (gap <= reach))
+            if len(asked):
+                distance, _ = self._tree(label).query(points_xyz[asked], distance_upper_bound=reach)
+                near[asked] = np.isfinite(distance)
         return near
 
     def _tree(self, label: int) -> cKDTree:

@@ -83,7 +83,7 @@ def thumbnail(volumes: ViewerVolumes, tracer: Tracer, label: int) -> Image.Image
     from PIL import Image
 
     labels = volumes.labels[tracer]
-    where = np.argwhere(labels == label)
+    where = volumes.voxels_of(tracer, label)
     if not len(where):
         return None
     z, y, x = (round(float(v)) for v in np.median(where, axis=0))

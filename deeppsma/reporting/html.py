@@ -27,15 +27,15 @@ _DASHES = {"C": "", "P": "6 3", "F": "2 2", "?": "8 2 2 2"}
 _MOST_LOOKS = 60
 
 
-def report_html(content: ReportContent, with_ct: bool = True) -> str:
+def report_html(content: ReportContent, volumes: ViewerVolumes | None = None) -> str:
     """The page of a report.
 
     Parameters
     ----------
     content
         What to say.
-    with_ct
-        Whether the CT goes in; it shows the face.
+    volumes
+        What the viewer shows: with or without CT, which shows the face. Made now, with CT, if None.
 
     Returns
     -------
@@ -47,7 +47,8 @@ def report_html(content: ReportContent, with_ct: bool = True) -> str:
 
     folder = resources_folder() / "report"
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "viewer.js"))
-    volumes = viewer_volumes(content.result, content.table, content.review.candidates, with_ct)
+    if volumes is None:
+        volumes = viewer_volumes(content.result, content.table, content.review.candidates)
     environment = Environment(
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=False
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core import anatomy as organs
+from deeppsma.core.box import Box
 from deeppsma.core.volume import Volume
 from deeppsma.reporting.case_result import TracerResult
 
@@ -28,12 +29,11 @@ def blood_pool_suv(scan: TracerResult) -> float | None:
     if scan.organs is None:
         return None
     aorta = scan.organs.voxels == organs.AORTA
-    index = np.argwhere(aorta)
-    if len(index) == 0:
+    around = Box.around_mask(aorta)
+    if around is None:
         return None
-    low, high = index.min(axis=0), index.max(axis=0) + 1
-    crop = aorta[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    index = np.argwhere(binary_erosion(crop, iterations=_BLOOD_EROSION)) + low
+    inner = binary_erosion(aorta[around.slices], iterations=_BLOOD_EROSION)
+    index = np.argwhere(inner) + np.array(around.start_zyx)
     if len(index) < _BLOOD_VOXELS:
         return None
     at = scan.organs.geometry.index_to_world(index)

@@ -11,6 +11,7 @@ import base64
 import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,23 @@ class ViewerVolumes:
         for arrays in (self.pet, self.ct, self.labels):
             if any(a.shape != self.geometry.shape_zyx for a in arrays.values()):
                 raise ValueError("all volumes must be on the viewer's grid")
+
+    def voxels_of(self, tracer: Tracer, label: int) -> NDArray[np.intp]:
+        """Indices (n, 3) of a label's voxels in the grid, in C order; none where the grid shows nothing of it."""
+        flat, numbers = self._labelled[tracer]
+        begin, end = np.searchsorted(numbers, (label, label + 1))
+        return np.stack(np.unravel_index(flat[begin:end], self.geometry.shape_zyx), axis=1)
+
+    @cached_property
+    def _labelled(self) -> dict[Tracer, tuple[NDArray[np.intp], NDArray[np.uint16]]]:
+        """Flat indices of all labelled voxels, label by label, and the labels."""
+        out = {}
+        for tracer, labels in self.labels.items():
+            flat = np.flatnonzero(labels != 0)
+            numbers = labels.reshape(-1)[flat]
+            order = np.argsort(numbers, kind="stable")
+            out[tracer] = (flat[order], numbers[order])
+        return out
 
 
 def viewer_volumes(
