@@ -1,7 +1,7 @@
 """Which lesions of the two tracers are one: the share of each that lies on or beside the other tracer's disease.
 
-A lesion's host is the other tracer's lesion that most of its near voxels belong to, if at least half of all its voxels
-lie near disease there. Touching is not enough: a lesion whose rim alone comes near another one has no host.
+A lesion's host is the other tracer's lesion that most of its near voxels belong to, if at least a fifth of its voxels
+lies near disease there. Touching is not enough: a lesion whose rim alone comes near another one has no host.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from deeppsma.reporting.lesion_table import FocusMap
 
-#: Share of a lesion's voxels that must lie near the other tracer's disease.
-SHARE = 0.5
+#: Share of a lesion's voxels that must lie near the other tracer's disease; set on synthetic patients (docs/report.md).
+SHARE = 0.2
 
 
 @dataclass(frozen=True)

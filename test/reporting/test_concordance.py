@@ -34,16 +34,16 @@ def test_pairs_are_found_after_registration():
 @pytest.mark.parametrize(
     ("gap", "distance", "paired_from"), [(-2, 0, 0.0), (-1, 0, 5.0), (0, 4.0, 10.0), (1, 8.0, 99.0)]
 )
-def test_half_of_a_lesion_must_lie_on_or_beside_the_others(gap, distance, paired_from):
-    """Boxes side by side in steps of a row, 4 mm: of P1's four rows two, one, none lie inside, the next at 4 mm."""
+def test_a_fifth_of_a_lesion_must_lie_on_or_beside_the_others(gap, distance, paired_from):
+    """Boxes side by side in steps of a row, 4 mm: of P1's six rows two, one, none lie inside, the next at 4 mm."""
     _, found = judged({
-        Tracer.PSMA: [Spot((30, 10, 20), (4, 4, 4), 9.0)],
-        Tracer.FDG: [Spot((30, 14 + gap, 22), (4, 4, 4), 9.0)],
+        Tracer.PSMA: [Spot((30, 8, 20), (4, 6, 4), 9.0)],
+        Tracer.FDG: [Spot((30, 14 + gap, 22), (4, 6, 4), 9.0)],
     })  # fmt: skip
     assert found.counterparts["P1"].distance_mm == pytest.approx(distance)
     for tolerance in (0.0, 5.0, 10.0):
         shared = found.shared_ml[Tracer.PSMA][tolerance]
-        assert shared == pytest.approx(64 * 0.08 if tolerance >= paired_from else 0)
+        assert shared == pytest.approx(96 * 0.08 if tolerance >= paired_from else 0)
     assert (found.counterparts["P1"].match is Match.CONCORDANT) == (paired_from <= 5)
 
 
