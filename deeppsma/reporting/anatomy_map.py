@@ -30,6 +30,10 @@ _POINTS = 150
 _HEIGHT_MM = 12.0
 #: A focus farther than this from a bone is not in it, whatever else is near.
 _BONE_MM = 10.0
+#: Where the map has no prostate, its bed is looked for: a ball of this radius, this far below and behind the lowest part
+#: of the bladder (its last `_FLOOR_MM`).
+_BED_RADIUS_MM, _BED_BELOW_MM, _BED_BEHIND_MM, _FLOOR_MM = 18.0, 12.0, 8.0, 10.0
+_BED = "prostate or its bed"
 
 
 class AnatomyMap:
@@ -54,6 +58,9 @@ class AnatomyMap:
         world = organs_map.geometry.index_to_world(index * np.array(steps))
         starts = np.searchsorted(labels, np.arange(organs.LABEL_MAX + 2))
         self._points = {label: world[a:b] for label, (a, b) in enumerate(pairwise(starts)) if label and b > a}
+        self._without_prostate = organs.PROSTATE not in self._points
+        if self._without_prostate and organs.BLADDER in self._points:
+            self._points[organs.PROSTATE] = _bed(self._points[organs.BLADDER])
         # Boxes around the labels; those that are not there lie nowhere.
         self._low = np.full((organs.LABEL_MAX + 1, 3), np.inf)
         self._high = np.full((organs.LABEL_MAX + 1, 3), -np.inf)
@@ -108,7 +115,9 @@ class AnatomyMap:
             names.append((found[0][0], nothing))
         for cost, mean, site in found:
             side = site.side if site.sided != "place" else self._side(centre)
-            name = SiteName(site.name, site.kind, site.region, side, site.level, mean, height)
+            # Removed, or missed by whoever made the map: nobody can say which.
+            called = _BED if self._without_prostate and site.labels == (organs.PROSTATE,) else site.name
+            name = SiteName(called, site.kind, site.region, side, site.level, mean, height)
             if all((n.name, n.side, n.level) != (name.name, name.side, name.level) for _, n in names):
                 names.append((cost, name))
             if len(names) == 2:
@@ -245,6 +254,16 @@ def name_foci(
         return [unnamed() for _ in foci]
     asked = asked or AnatomyMap(organs_map)
     return [asked.name(points) for points in foci]
+
+
+def _bed(bladder: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World points that fill the place of a prostate, by the bladder's: below its neck, before the rectum."""
+    floor = float(np.percentile(bladder[:, 2], 2))
+    x, y, _ = np.median(bladder[bladder[:, 2] <= floor + _FLOOR_MM], axis=0)
+    axis = np.arange(-_BED_RADIUS_MM, _BED_RADIUS_MM + 1, _STEP_MM)
+    offsets = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
+    ball = offsets[np.linalg.norm(offsets, axis=1) <= _BED_RADIUS_MM]
+    return np.asarray(ball + (x, y + _BED_BEHIND_MM, floor - _BED_BELOW_MM))
 
 
 def _surface(labels: NDArray) -> NDArray[np.bool_]:

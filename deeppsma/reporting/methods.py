@@ -49,8 +49,8 @@ def methods_paragraphs(content: ReportContent, viewer_grid: Geometry | None = No
     ]
     if content.concordance is not None:
         paragraphs.append(
-            f"Both tracers. FDG points are mapped to the PSMA scan by the case's rigid registration; lesions "
-            f"pair if at least {100 * SHARE:.0f} % of one lies within {TOLERANCE_MM:g} mm of the other tracer's disease, a choice of "
+            "Both tracers. FDG points are mapped to the PSMA scan by the case's rigid registration; lesions pair if at "
+            f"least {100 * SHARE:.0f} % of one lies within {TOLERANCE_MM:g} mm of the other tracer's disease, a choice of "
             "this program."
         )
     if viewer_grid is not None:
