@@ -162,9 +162,8 @@ def _true_station(base: str, side: str, height_mm: float) -> Truth:
 
 def _same(truth: Truth, name: SiteName) -> bool:
     # Without a prostate in the map nobody can say whether it was removed: "prostate or its bed" is right for both.
-    return (
-        truth[0] == name.name.removesuffix(" or its bed") and truth[1] in (_ANY, name.side) and truth[2] == name.level
-    )
+    site = name.name.removesuffix(" or its bed")
+    return truth[0] == site and truth[1] in (_ANY, name.side) and truth[2] == name.level
 
 
 def _near(truth: Truth, name: SiteName) -> bool:

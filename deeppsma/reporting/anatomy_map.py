@@ -30,8 +30,8 @@ _POINTS = 150
 _HEIGHT_MM = 12.0
 #: A focus farther than this from a bone is not in it, whatever else is near.
 _BONE_MM = 10.0
-#: Where the map has no prostate, its bed is looked for: a ball of this radius, this far below and behind the lowest part
-#: of the bladder (its last `_FLOOR_MM`).
+#: Where the map has no prostate, its bed is looked for: a ball of this radius, this far below and behind the lowest
+#: part of the bladder (its last `_FLOOR_MM`).
 _BED_RADIUS_MM, _BED_BELOW_MM, _BED_BEHIND_MM, _FLOOR_MM = 18.0, 12.0, 8.0, 10.0
 _BED = "prostate or its bed"
 
@@ -263,7 +263,7 @@ def _bed(bladder: NDArray[np.float64]) -> NDArray[np.float64]:
     axis = np.arange(-_BED_RADIUS_MM, _BED_RADIUS_MM + 1, _STEP_MM)
     offsets = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3)
     ball = offsets[np.linalg.norm(offsets, axis=1) <= _BED_RADIUS_MM]
-    return np.asarray(ball + (x, y + _BED_BEHIND_MM, floor - _BED_BELOW_MM))
+    return np.asarray(ball + np.array((x, y + _BED_BEHIND_MM, floor - _BED_BELOW_MM)))
 
 
 def _surface(labels: NDArray) -> NDArray[np.bool_]:

@@ -50,8 +50,8 @@ def methods_paragraphs(content: ReportContent, viewer_grid: Geometry | None = No
     if content.concordance is not None:
         paragraphs.append(
             "Both tracers. FDG points are mapped to the PSMA scan by the case's rigid registration; lesions pair if at "
-            f"least {100 * SHARE:.0f} % of one lies within {TOLERANCE_MM:g} mm of the other tracer's disease, a choice of "
-            "this program."
+            f"least {100 * SHARE:.0f} % of one lies within {TOLERANCE_MM:g} mm of the other tracer's disease, a choice "
+            "of this program."
         )
     if viewer_grid is not None:
         paragraphs.append(f"Viewer. Pictures are on {viewer_grid.describe()}, PET in steps of SUV 0.1 up to 25.5.")
