@@ -48,7 +48,7 @@ class SiteName:
         elif self.side:
             name = f"{self.name}, midline" if self.side == "midline" else f"{self.side} {self.name}"
         at = f", at {self.height}" if self.height and self.kind in ("node", "soft tissue") else ""
-        return f"{self.kind}, {name}{at}"
+        return name if self.name == _NO_MAP else f"{self.kind}, {name}{at}"
 
 
 @dataclass(frozen=True)
