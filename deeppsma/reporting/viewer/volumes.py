@@ -98,7 +98,9 @@ def viewer_volumes(
         suv = resample(scan.pet, grid, there)
         pet[tracer] = np.clip(np.rint(suv / SUV_STEP), 0, 255).astype(np.uint8)
         if with_ct and scan.ct is not None:
-            seen = resample(Volume(scan.ct.voxels.astype(np.int16), scan.ct.geometry), grid, there, outside=-1024)
+            seen = resample(
+                Volume(scan.ct.voxels.astype(np.int16, copy=False), scan.ct.geometry), grid, there, outside=-1024
+            )
             share = (seen.astype(np.float32) - CT_LOW_HU) / (CT_HIGH_HU - CT_LOW_HU)
             ct[tracer] = np.rint(np.clip(share, 0, 1) * (CT_LEVELS - 1)).astype(np.uint8)
         labels[tracer] = _labels(result, table, candidates, tracer, grid, there)
@@ -130,16 +132,7 @@ def _corners(grid: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _body(pet: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """World x, y that hold the man: where rows and columns of the PET, averaged over its slices, have uptake."""
-    thin = Volume(
-        np.ascontiguousarray(pet.voxels[::4]),
-        Geometry(
-            pet.voxels[::4].shape,
-            (pet.geometry.spacing_zyx[0] * 4, *pet.geometry.spacing_zyx[1:]),
-            pet.geometry.origin_xyz,
-            pet.geometry.direction,
-        ),
-    )
-    flat = np.asarray(thin.voxels.mean(axis=0, dtype=np.float64))
+    flat = np.asarray(pet.voxels[::4].mean(axis=0, dtype=np.float64))
     y, x = (np.flatnonzero(flat.max(axis=axis) > _BODY_SUV) for axis in (1, 0))
     if not len(y) or not len(x):
         low, high = _corners(pet.geometry)
