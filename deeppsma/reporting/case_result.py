@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class TracerResult:
         if not self.threshold_suv > 0:
             raise ValueError(f"the threshold must be above 0, not {self.threshold_suv}")
 
-    @property
+    @cached_property
     def mask_sha256(self) -> str:
         """Of the mask's voxels, in C order: what a review is bound to."""
         return hashlib.sha256(np.packbits(self.mask.voxels > 0).tobytes()).hexdigest()

@@ -1,8 +1,8 @@
 """Both tracers together: what each lesion's other tracer shows at the same place.
 
 No published rule says when a lesion of one tracer is the other's (tolerance, volume or overlap); this one is declared
-here and its tolerance printed. Lesion by lesion, not voxel by voxel: edges of one and the same node differ between
-tracers, so that voxels of one tracer alone are mostly edges.
+here and in `deeppsma.reporting.pairing`, and its tolerance printed. Lesion by lesion, not voxel by voxel: edges of one
+and the same node differ between tracers, so that voxels of one tracer alone are mostly edges.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +17,11 @@ from numpy.typing import NDArray
 from deeppsma.core import anatomy as organs
 from deeppsma.core.box import Box
 from deeppsma.core.tracer import Tracer
-from deeppsma.core.volume import Volume
 from deeppsma.postprocessing.region_growing import within_radius
 from deeppsma.reporting.case_result import CaseResult, TracerResult
-from deeppsma.reporting.lesion_table import Lesion, LesionTable
-
-if TYPE_CHECKING:
-    from scipy.spatial import cKDTree
+from deeppsma.reporting.lesion_table import LETTERS, Lesion, LesionTable
+from deeppsma.reporting.pairing import Nearness, hosts_and_guests, nearness
+from deeppsma.reporting.reference_uptake import blood_pool_suv, nearest_values
 
 #: Distances at which volumes are given, mm; the middle one decides the class.
 TOLERANCES_MM = (0.0, 5.0, 10.0)
@@ -35,8 +31,6 @@ PARTIAL_VOLUME_ML = 2.0
 #: Organs of high normal uptake on either tracer: what lies in or beside them is not judged by that tracer.
 _BRIGHT = (organs.KIDNEY_RIGHT, organs.KIDNEY_LEFT, organs.BLADDER, organs.BRAIN, organs.HEART, organs.LIVER,
            organs.SPLEEN, organs.SMALL_BOWEL, organs.DUODENUM, organs.COLON, organs.STOMACH)  # fmt: skip
-#: Erosion of the aorta before its blood is measured, and the voxels it must leave.
-_BLOOD_EROSION, _BLOOD_VOXELS = 1, 20
 #: A share above this decides "outside the other's field of view" and "hidden".
 _HALF = 0.5
 
@@ -64,7 +58,7 @@ class Counterpart:
     group
         "C1": lesions of both tracers that are one place; "" for none.
     partners
-        Lesions of the other tracer that are nearest to one of its voxels, within the tolerance, or the other way.
+        Its host on the other tracer (`deeppsma.reporting.pairing`), and lesions there whose host it is.
     distance_mm
         Nearest voxel of the other's mask; 0 where one lies in it, infinite without any.
     other_suv_max
@@ -92,7 +86,7 @@ class Concordance:
     counterparts
         By lesion.
     shared_ml, single_ml
-        By tracer, then tolerance (mm): volume of lesions with, and without, disease of the other tracer within it.
+        By tracer, then tolerance (mm): volume of lesions that have, and have not, a partner at it.
     blood_suv
         Mean of the aorta's blood by tracer; None where it could not be measured.
     """
@@ -112,80 +106,42 @@ def concordance(result: CaseResult, table: LesionTable) -> Concordance | None:
     if len(result.tracers) < 2:
         return None
     blood = {tracer: blood_pool_suv(result.scans[tracer]) for tracer in Tracer}
-    seen = {tracer: _points_by_lesion(table, tracer) for tracer in Tracer}
-    trees = {tracer: _tree(seen[tracer]) for tracer in Tracer}
-    found: dict[str, Counterpart] = {}
+    mapped: dict[Tracer, NDArray[np.float64]] = {}
+    near: dict[str, Nearness] = {}
     for tracer in Tracer:
-        other = tracer.other
-        for lesion in table.of(tracer):
-            mapped = result.transform(tracer).apply(seen[tracer][lesion.number])
-            distance, partners = _nearest(mapped, result.scans[other], trees[other])
-            names = tuple(f"{_letter(table, other)}{number}" for number in partners)
-            found[lesion.id] = _judged(lesion, mapped, result.scans[other], blood[other], distance, names)
-    found = _mutual(found)
-    groups = _groups(found)
-    found = {key: _in_group(value, groups.get(key, "")) for key, value in found.items()}
-    shared = {t: {mm: _within(table, found, t, mm) for mm in TOLERANCES_MM} for t in Tracer}
+        points, numbers = table.maps[tracer].points()
+        mapped[tracer] = result.transform(tracer).apply(points)
+        found = nearness(mapped[tracer], numbers, table.maps[tracer.other], max(TOLERANCES_MM))
+        near |= {f"{LETTERS[tracer]}{number}": each for number, each in found.items()}
+    partners = {mm: _partners(table, near, mm) for mm in TOLERANCES_MM}
+    pairs = partners[TOLERANCE_MM]
+    counterparts: dict[str, Counterpart] = {}
+    for tracer in Tracer:
+        ends = np.cumsum([0, *(lesion.voxels for lesion in table.of(tracer))])
+        for lesion, start, stop in zip(table.of(tracer), ends, ends[1:], strict=False):
+            other, own = result.scans[tracer.other], mapped[tracer][start:stop]
+            nearest = near[lesion.id].nearest_mm
+            counterparts[lesion.id] = _judged(
+                lesion, own, other, blood[tracer.other], nearest, pairs.get(lesion.id, ())
+            )
+    groups = _groups(counterparts)
+    counterparts = {key: replace(each, group=groups.get(key, "")) for key, each in counterparts.items()}
     total = {t: sum(lesion.volume_ml for lesion in table.of(t)) for t in Tracer}
+    shared = {
+        t: {mm: sum(x.volume_ml for x in table.of(t) if x.id in with_one) for mm, with_one in partners.items()}
+        for t in Tracer
+    }
     single = {t: {mm: total[t] - ml for mm, ml in shared[t].items()} for t in Tracer}
-    return Concordance(found, shared, single, blood)
+    return Concordance(counterparts, shared, single, blood)
 
 
-def blood_pool_suv(scan: TracerResult) -> float | None:
-    """Mean SUV of the aorta's blood; None without a map or with too little of an aorta.
-
-    The aorta's label, one voxel of the organ map eroded, without disease.
-    """
-    from scipy.ndimage import binary_erosion
-
-    if scan.organs is None:
-        return None
-    aorta = scan.organs.voxels == organs.AORTA
-    index = np.argwhere(aorta)
-    if len(index) == 0:
-        return None
-    low, high = index.min(axis=0), index.max(axis=0) + 1
-    crop = aorta[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    index = np.argwhere(binary_erosion(crop, iterations=_BLOOD_EROSION)) + low
-    if len(index) < _BLOOD_VOXELS:
-        return None
-    at = scan.organs.geometry.index_to_world(index)
-    values, disease = _sampled(scan.pet, at), _sampled(scan.mask, at)
-    kept = np.isfinite(values) & (disease == 0)
-    return float(values[kept].mean()) if kept.sum() >= _BLOOD_VOXELS else None
-
-
-def _points_by_lesion(table: LesionTable, tracer: Tracer) -> list[NDArray[np.float64]]:
-    """World points of each lesion's voxels by number; [0] is empty."""
-    points, numbers = table.maps[tracer].points()
-    order = np.argsort(numbers, kind="stable")
-    bounds = np.searchsorted(numbers[order], np.arange(table.maps[tracer].count + 2))
-    return [points[order][a:b] for a, b in pairwise(bounds)]
-
-
-def _tree(points: list[NDArray[np.float64]]) -> tuple[cKDTree, NDArray[np.intp]] | None:
-    from scipy.spatial import cKDTree
-
-    if sum(map(len, points)) == 0:
-        return None
-    numbers = np.repeat(np.arange(len(points)), [len(each) for each in points])
-    return cKDTree(np.concatenate(points)), numbers
-
-
-def _nearest(
-    mapped: NDArray[np.float64], other: TracerResult, tree: tuple[cKDTree, NDArray[np.intp]] | None
-) -> tuple[float, list[int]]:
-    """Distance of the nearest voxel of the other's disease, and its lesions within the tolerance."""
-    if tree is None:
-        return float("inf"), []
-    distance, index = tree[0].query(mapped)
-    touching = _sampled(other.mask, mapped)
-    nearest = 0.0 if (touching > 0).any() else float(distance.min())
-    # A voxel inside the other's mask is at most half a voxel's diagonal from a centre of it.
-    half_diagonal = float(np.linalg.norm(other.mask.geometry.spacing_zyx)) / 2
-    reach = max(TOLERANCE_MM, half_diagonal if nearest == 0 else 0.0)
-    partners = np.unique(tree[1][index[distance <= reach * (1 + 1e-9)]])
-    return nearest, [int(number) for number in partners]
+def _partners(table: LesionTable, near: Mapping[str, Nearness], tolerance_mm: float) -> dict[str, tuple[str, ...]]:
+    """Partners by lesion at a tolerance; lesions without one are not there."""
+    hosts = {}
+    for lesion in table.lesions:
+        if number := near[lesion.id].host(tolerance_mm):
+            hosts[lesion.id] = f"{LETTERS[lesion.tracer.other]}{number}"
+    return hosts_and_guests(hosts)
 
 
 def _judged(
@@ -202,9 +158,9 @@ def _judged(
     outside = ~((index > -0.5) & (index < size - 0.5)).all(axis=1)
     around, hidden, anywhere = _around(mapped, other)
     # Where both tracers call it disease, the other's disease is what is looked at.
-    seen = anywhere if distance <= TOLERANCE_MM else around
+    seen = anywhere if partners else around
     highest = float(seen.max()) if seen.size else float("nan")
-    if distance <= TOLERANCE_MM:
+    if partners:
         match = Match.CONCORDANT
     elif outside.mean() > _HALF:
         match = Match.UNKNOWN
@@ -256,31 +212,10 @@ def _around(mapped: NDArray[np.float64], other: TracerResult) -> tuple[NDArray[n
     values = other.pet.voxels[box][near].astype(np.float64)
     if other.organs is None:
         return values, 0.0, anywhere
-    labels = _sampled(other.organs, grid.index_to_world(np.argwhere(near) + np.array(place.start_zyx)))
+    labels = nearest_values(other.organs, grid.index_to_world(np.argwhere(near) + np.array(place.start_zyx)))
     bright = np.isin(labels, _BRIGHT)
-    hidden = float(np.isin(_sampled(other.organs, mapped), _BRIGHT).mean())
+    hidden = float(np.isin(nearest_values(other.organs, mapped), _BRIGHT).mean())
     return values[~bright], hidden, anywhere
-
-
-def _sampled(volume: Volume, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Nearest voxels' values at world points; NaN outside."""
-    index = np.rint(volume.geometry.world_to_index(points)).astype(np.intp)
-    there = ((index >= 0) & (index < np.array(volume.geometry.shape_zyx))).all(axis=1)
-    out = np.full(len(points), np.nan)
-    out[there] = volume.voxels[tuple(index[there].T)]
-    return out
-
-
-def _mutual(found: Mapping[str, Counterpart]) -> dict[str, Counterpart]:
-    """Who is a partner has a partner: nearest voxels need not be so in both directions."""
-    partners = {key: set(value.partners) for key, value in found.items()}
-    for key, value in found.items():
-        for other in value.partners:
-            partners[other].add(key)
-    return {
-        key: replace(value, partners=tuple(sorted(partners[key], key=lambda each: int(each[1:]))))
-        for key, value in found.items()
-    }
 
 
 def _groups(found: Mapping[str, Counterpart]) -> dict[str, str]:
@@ -299,18 +234,3 @@ def _groups(found: Mapping[str, Counterpart]) -> dict[str, str]:
             group_of[here] = f"C{count}"
             waiting += found[here].partners
     return group_of
-
-
-def _in_group(found: Counterpart, group: str) -> Counterpart:
-    match = Match.CONCORDANT if group else found.match
-    notes = () if group and found.match is not Match.CONCORDANT else found.notes
-    return Counterpart(found.lesion_id, match, group, found.partners, found.distance_mm, found.other_suv_max, notes)
-
-
-def _within(table: LesionTable, found: Mapping[str, Counterpart], tracer: Tracer, tolerance_mm: float) -> float:
-    return sum(lesion.volume_ml for lesion in table.of(tracer) if found[lesion.id].distance_mm <= tolerance_mm)
-
-
-def _letter(table: LesionTable, tracer: Tracer) -> str:
-    lesions = table.of(tracer)
-    return lesions[0].id[0] if lesions else ""

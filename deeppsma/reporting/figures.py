@@ -27,6 +27,8 @@ CLASS_WORDS = {
 }
 #: SUV that is black.
 BLACK_SUV = {Tracer.PSMA: 10.0, Tracer.FDG: 7.0}
+#: A number's width and height in a projection, pixels.
+_NUMBER_PX = (22, 11)
 _NUMBERED, _SCALE, _THUMB_PX, _THUMB_MM = 25, 2, 96, 90.0
 
 
@@ -65,10 +67,15 @@ def projections(content: ReportContent, volumes: ViewerVolumes, tracer: Tracer) 
         draw = ImageDraw.Draw(picture)
         draw.text((4, 4), sides[0], fill=(0, 0, 0))
         draw.text((size[0] - 12, 4), sides[1], fill=(0, 0, 0))
+        placed: list[tuple[float, float]] = []
         for lesion in content.table.of(tracer)[:_NUMBERED]:
             where = np.argwhere(seen == lesion.number)
             if len(where):
                 y, x = where.mean(axis=0) * _SCALE
+                # The largest first; none on top of another.
+                if any(abs(x - u) < _NUMBER_PX[0] and abs(y - v) < _NUMBER_PX[1] for u, v in placed):
+                    continue
+                placed.append((x, y))
                 draw.text((x + 6, y - 12), lesion.id, fill=tuple(int(c) for c in colours[lesion.number]),
                           stroke_width=2, stroke_fill=(255, 255, 255))  # fmt: skip
         panels.append(picture)
@@ -83,7 +90,7 @@ def thumbnail(volumes: ViewerVolumes, tracer: Tracer, label: int) -> Image.Image
     from PIL import Image
 
     labels = volumes.labels[tracer]
-    where = np.argwhere(labels == label)
+    where = volumes.voxels_of(tracer, label)
     if not len(where):
         return None
     z, y, x = (round(float(v)) for v in np.median(where, axis=0))

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core.box import Box
-from deeppsma.core.components import components_of
+from deeppsma.core.components import sparse_components
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.foci import FocusRule, divide
-from deeppsma.reporting.anatomy_names import AnatomyMap, Naming, name_foci
+from deeppsma.reporting.anatomy_map import AnatomyMap, name_foci
+from deeppsma.reporting.anatomy_names import Naming
 from deeppsma.reporting.case_result import CaseResult, TracerResult
+from deeppsma.reporting.lesion_probabilities import probabilities_of
 from deeppsma.reporting.suv_peak import RADIUS_MM, suv_peak
 
 #: Foci smaller than this are listed apart: their figures depend on a voxel or two.
 SMALL_ML, SMALL_VOXELS = 0.5, 3
 #: Around the mask, mm: what the division into foci and SUVpeak look at.
 _MARGIN_MM = 12.0
-#: The run report's focus and a lesion are one if the centre lies this near to a voxel of the lesion, mm.
-_SAME_MM = 5.0
 LETTERS = {Tracer.PSMA: "P", Tracer.FDG: "F"}
 PointXyz = tuple[float, float, float]
 
@@ -114,18 +116,31 @@ class FocusMap:
         if self.labels.shape != self.box.shape_zyx:
             raise ValueError(f"{self.labels.shape} labels in a box of {self.box.shape_zyx}")
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many lesions."""
         return int(self.labels.max(initial=0))
 
+    @cached_property
+    def voxels(self) -> tuple[NDArray[np.intp], NDArray[np.uint16]]:
+        """Indices (n, 3) of all lesions' voxels in the whole grid, lesion by lesion, and whose each is."""
+        flat = np.flatnonzero(self.labels != 0)
+        numbers = self.labels.reshape(-1)[flat]
+        order = np.argsort(numbers, kind="stable")
+        index = np.stack(np.unravel_index(flat[order], self.labels.shape), axis=1)
+        return index + np.array(self.box.start_zyx), numbers[order]
+
+    @cached_property
+    def voxels_by_lesion(self) -> list[NDArray[np.intp]]:
+        """The same by number; [0] is empty."""
+        index, numbers = self.voxels
+        bounds = np.searchsorted(numbers, np.arange(self.count + 2))
+        return [index[a:b] for a, b in pairwise(bounds)]
+
     def points(self) -> tuple[NDArray[np.float64], NDArray[np.uint16]]:
-        """World points (n, 3) of all lesions' voxels, and whose each is."""
-        index = np.argwhere(self.labels)
-        return (
-            self.geometry.index_to_world(index + np.array(self.box.start_zyx)),
-            self.labels[tuple(index.T)],
-        )
+        """World points (n, 3) of all lesions' voxels, lesion by lesion, and whose each is."""
+        index, numbers = self.voxels
+        return self.geometry.index_to_world(index), numbers
 
 
 @dataclass(frozen=True)
@@ -215,36 +230,34 @@ def divided(scan: TracerResult, rule: FocusRule) -> tuple[FocusMap, int]:
     del mask
     suv = scan.pet.voxels[box.slices]
     labels = divide(suv / np.float32(scan.threshold_suv), inside, grid.spacing_zyx, rule)
-    flat, values = labels[inside], suv[inside]
+    hot = np.flatnonzero(inside)
+    flat, values = labels.reshape(-1)[hot], suv[inside]
     sizes = np.bincount(flat)
     hottest = np.zeros(len(sizes))
     np.maximum.at(hottest, flat, values)
     order = np.lexsort((-hottest[1:], -sizes[1:])) + 1
     numbers = np.zeros(len(sizes), np.uint16)
     numbers[order] = np.arange(1, len(order) + 1)
-    return FocusMap(numbers[labels], box, grid), components_of(inside)[1]
+    numbered = np.zeros(labels.shape, np.uint16)
+    numbered.reshape(-1)[hot] = numbers[flat]
+    return FocusMap(numbered, box, grid), int(sparse_components(hot, box.shape_zyx).max()) + 1
 
 
 def measured(
     scan: TracerResult, foci: FocusMap, run_report: Mapping[str, Any], asked: AnatomyMap | None
 ) -> list[Lesion]:
     """A tracer's lesions, by number."""
-    from scipy.ndimage import find_objects
-
     grid = foci.geometry
     reach_z, reach_y, reach_x = (int(RADIUS_MM / s) + 2 for s in grid.spacing_zyx)
     found = []
-    for number, place in enumerate(find_objects(foci.labels), start=1):
-        start = (place[0].start, place[1].start, place[2].start)
-        stop = (place[0].stop, place[1].stop, place[2].stop)
-        own = Box(start, stop).grown((reach_z, reach_y, reach_x)).clipped(foci.labels.shape)
-        mine = foci.labels[own.slices] == number
-        corner = np.array(own.start_zyx) + np.array(foci.box.start_zyx)
-        suv = scan.pet.voxels[tuple(slice(c, c + n) for c, n in zip(corner, own.shape_zyx, strict=True))]
-        index = np.argwhere(mine)
-        values = suv[mine]
-        whole = index + corner
-        found.append((number, whole, values, suv_peak(suv, mine, grid.spacing_zyx).suv))
+    for number, index in enumerate(foci.voxels_by_lesion[1:], start=1):
+        start, stop = index.min(axis=0), index.max(axis=0) + 1
+        around = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+        own = around.grown((reach_z, reach_y, reach_x)).clipped(grid.shape_zyx)
+        mine = np.zeros(own.shape_zyx, bool)
+        mine[tuple((index - np.array(own.start_zyx)).T)] = True
+        values = scan.pet.voxels[tuple(index.T)]
+        found.append((number, index, values, suv_peak(scan.pet.voxels[own.slices], mine, grid.spacing_zyx).suv))
     points = [grid.index_to_world(index) for _, index, _, _ in found]
     names = name_foci(points, scan.organs, asked)
     probabilities = probabilities_of(run_report, scan.tracer, points)
@@ -267,54 +280,6 @@ def measured(
             )
         )
     return lesions
-
-
-def probabilities_of(
-    run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.float64]]
-) -> list[float | None]:
-    """Probability of each focus, from the run report's "foci", or None where it gives none.
-
-    The run report lists foci by tracer, each with ``centre_xyz_mm`` (world of the session; or ``x_mm``, ``y_mm``,
-    ``z_mm``), a ``probability`` and maybe a ``decision``. A probability belongs to the lesion whose voxel is nearest to
-    the centre, if that is near (`_SAME_MM`); a lesion has the largest of its own. Foci that were left out or removed
-    are nobody's.
-
-    Parameters
-    ----------
-    run_report, tracer
-        Whose.
-    foci
-        World points (n, 3) of each lesion's voxels.
-    """
-    from scipy.spatial import cKDTree
-
-    listed = run_report.get("foci")
-    entries = listed.get(tracer.value) if isinstance(listed, Mapping) else None
-    out: list[float | None] = [None] * len(foci)
-    if not entries or not foci:
-        return out
-    owner = np.repeat(np.arange(len(foci)), [len(points) for points in foci])
-    tree = cKDTree(np.concatenate(foci))
-    for entry in entries:
-        given = _centre_and_probability(entry)
-        if given is None:
-            continue
-        distance, nearest = tree.query(given[0])
-        number = int(owner[nearest])
-        if distance <= _SAME_MM:
-            out[number] = max(given[1], out[number] or 0.0)
-    return out
-
-
-def _centre_and_probability(entry: Any) -> tuple[list[float], float] | None:
-    if not isinstance(entry, Mapping) or entry.get("probability") is None:
-        return None
-    if entry.get("decision") in ("left out", "removed"):
-        return None
-    centre = entry.get("centre_xyz_mm") or [entry.get(f"{axis}_mm") for axis in "xyz"]
-    if len(centre) != 3 or any(value is None for value in centre):
-        return None
-    return [float(value) for value in centre], float(entry["probability"])
 
 
 def _point(xyz: NDArray[np.float64]) -> PointXyz:

@@ -10,6 +10,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.reporting.concordance import TOLERANCE_MM
 from deeppsma.reporting.content import ReportContent
 from deeppsma.reporting.lesion_table import SMALL_ML, SMALL_VOXELS
+from deeppsma.reporting.pairing import SHARE
 
 _UNKNOWN = "not in the run report"
 
@@ -48,8 +49,9 @@ def methods_paragraphs(content: ReportContent, viewer_grid: Geometry | None = No
     ]
     if content.concordance is not None:
         paragraphs.append(
-            f"Both tracers. FDG points are mapped to the PSMA scan by the case's rigid registration; {TOLERANCE_MM:g} "
-            "mm of tolerance, a choice of this program."
+            "Both tracers. FDG points are mapped to the PSMA scan by the case's rigid registration; lesions pair if at "
+            f"least {100 * SHARE:.0f} % of one lies within {TOLERANCE_MM:g} mm of the other tracer's disease, a choice "
+            "of this program."
         )
     if viewer_grid is not None:
         paragraphs.append(f"Viewer. Pictures are on {viewer_grid.describe()}, PET in steps of SUV 0.1 up to 25.5.")

@@ -25,6 +25,7 @@ from deeppsma.reporting.content import ReportContent, report_content
 from deeppsma.reporting.html import report_html
 from deeppsma.reporting.review import CANDIDATE_OFFSET
 from deeppsma.reporting.tables import lesions_csv, report_json
+from deeppsma.reporting.viewer.volumes import ViewerVolumes, viewer_volumes
 
 HTML_NAME, PDF_NAME, CSV_NAME, FOCI_NAME, JSON_NAME = READING_NAMES
 
@@ -47,7 +48,13 @@ class Report:
     @cached_property
     def html(self) -> str:
         """The page."""
-        return report_html(self.content, self.with_ct)
+        return report_html(self.content, self.volumes)
+
+    @cached_property
+    def volumes(self) -> ViewerVolumes:
+        """What page and PDF draw from."""
+        made = self.content
+        return viewer_volumes(made.result, made.table, made.review.candidates, self.with_ct)
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -119,7 +126,7 @@ def write_report(made: Report, out: Path, with_pdf: bool = True) -> list[Path]:
     content = made.content
     files: dict[str, bytes] = {HTML_NAME: made.html.encode("utf-8")}
     if with_pdf:
-        files[PDF_NAME] = report_pdf(content)
+        files[PDF_NAME] = report_pdf(content, made.volumes)
     files[CSV_NAME] = lesions_csv(content).encode("utf-8")
     files[FOCI_NAME] = focus_voxels(content)
     files[JSON_NAME] = (json.dumps(report_json(content), indent=1, allow_nan=False) + "\n").encode("utf-8")
@@ -147,9 +154,9 @@ def focus_voxels(content: ReportContent) -> bytes:
     for tracer in content.result.tracers:
         foci = content.table.maps[tracer]
         shape = foci.geometry.shape_zyx
-        index = np.argwhere(foci.labels)
-        numbers = [foci.labels[tuple(index.T)].astype(np.uint16)]
-        voxels = [index + np.array(foci.box.start_zyx)]
+        index, owners = foci.voxels
+        numbers: list[NDArray] = [owners]
+        voxels: list[NDArray] = [index]
         for number, candidate in enumerate((c for c in content.review.candidates if c.tracer is tracer), start=1):
             voxels.append(candidate.voxels_zyx)
             numbers.append(np.full(len(candidate.voxels_zyx), CANDIDATE_OFFSET + number, np.uint16))

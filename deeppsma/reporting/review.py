@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core import anatomy as organs
+from deeppsma.core.components import sparse_components
 from deeppsma.core.tracer import Tracer
-from deeppsma.reporting.anatomy_names import AnatomyMap, Naming, unnamed
+from deeppsma.reporting.anatomy_map import AnatomyMap
+from deeppsma.reporting.anatomy_names import Naming, unnamed
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.concordance import PARTIAL_VOLUME_ML, Concordance, Match
 from deeppsma.reporting.lesion_table import LETTERS, SMALL_ML, Lesion, LesionTable, PointXyz, anatomy_maps
@@ -125,8 +127,10 @@ def review(
 def reasons_for(lesion: Lesion, threshold_suv: float) -> list[str]:
     """Reasons that the lesion's own figures give."""
     reasons = []
-    if lesion.probability is not None and UNSURE[0] <= lesion.probability <= UNSURE[1]:
-        reasons.append(f"uncertain: p = {lesion.probability:.2f}")
+    if lesion.probability is not None and lesion.probability <= UNSURE[1]:
+        unlikely = lesion.probability < UNSURE[0]
+        word, why = ("unlikely", "; kept so that few true lesions are lost") if unlikely else ("uncertain", "")
+        reasons.append(f"{word}: p = {lesion.probability:.2f}{why}")
     if lesion.small:
         reasons.append(f"small: below {SMALL_ML:g} ml")
     if lesion.suv_max < NEAR_THRESHOLD * threshold_suv:
@@ -143,11 +147,12 @@ def reasons_for(lesion: Lesion, threshold_suv: float) -> list[str]:
 
 def _near_pitfalls(table: LesionTable, tracer: Tracer, asked: AnatomyMap) -> dict[str, list[str]]:
     points, numbers = table.maps[tracer].points()
+    sizes = np.bincount(numbers)
     near: dict[str, list[str]] = {}
     for organ, labels in _PITFALLS.items():
-        close = asked.within(points, labels, _NEAR_MM)
+        close = np.bincount(numbers[asked.within(points, labels, _NEAR_MM)], minlength=len(sizes))
         for lesion in table.of(tracer):
-            if close[numbers == lesion.number].mean() > _NEAR_SHARE:
+            if close[lesion.number] > _NEAR_SHARE * sizes[lesion.number]:
                 near.setdefault(lesion.id, []).append(organ)
     return near
 
@@ -158,22 +163,24 @@ def _candidates(scan: TracerResult, asked: AnatomyMap | None) -> tuple[list[Cand
     And how many lie in the soft tissue of the head, which are not among them.
     """
     suv, mask = scan.pet.voxels, scan.mask.voxels
-    # Plane by plane: a whole-body PET's mask of hot voxels costs as much as its lists of them.
-    hot = [np.argwhere((suv[z] >= scan.threshold_suv) & (mask[z] == 0)) for z in range(len(suv))]
-    index = np.concatenate([np.column_stack([np.full(len(p), z), p]) for z, p in enumerate(hot)]).astype(np.int32)
-    if not len(index):
-        return [], 0
     grid = scan.pet.geometry
-    parts = sparse_components(index, grid.shape_zyx)
+    # Plane by plane: a whole-body PET's mask of hot voxels costs as much as its lists of them.
+    plane = grid.shape_zyx[1] * grid.shape_zyx[2]
+    hot = [np.flatnonzero((suv[z] >= scan.threshold_suv) & (mask[z] == 0)) + z * plane for z in range(len(suv))]
+    flat = np.concatenate(hot)
+    if not len(flat):
+        return [], 0
+    parts = sparse_components(flat, grid.shape_zyx)
+    sizes = np.bincount(parts)
     order = np.argsort(parts, kind="stable")
-    index, parts = index[order], parts[order]
-    starts = np.flatnonzero(np.diff(parts, prepend=-1))
+    stops = np.cumsum(sizes)
     least = max(1, round(CANDIDATE_ML / grid.voxel_volume_ml))
     found = []
-    for start, stop in zip(starts, [*starts[1:], len(index)], strict=True):
-        if stop - start < least or _touches(mask, index[start:stop]):
+    for part in np.flatnonzero(sizes >= least):
+        own = flat[order[stops[part] - sizes[part] : stops[part]]]
+        voxels = np.stack(np.unravel_index(own, grid.shape_zyx), axis=1).astype(np.int32)
+        if _touches(mask, voxels):
             continue
-        voxels = index[start:stop]
         if asked is not None:
             labels = asked.labels_at(grid.index_to_world(voxels))
             if np.isin(labels, _NORMAL[scan.tracer]).mean() >= _NORMAL_SHARE:
@@ -210,45 +217,6 @@ def _touches(mask: NDArray[np.uint8], voxels: NDArray[np.int32]) -> bool:
             if mask[tuple(near.T)].any():
                 return True
     return False
-
-
-def sparse_components(index_zyx: NDArray[np.int32], shape_zyx: tuple[int, int, int]) -> NDArray[np.int32]:
-    """Connected components (faces and edges) of a list of voxels, numbered from 0; costs no image.
-
-    Parameters
-    ----------
-    index_zyx
-        (n, 3), in C order, each voxel once.
-    shape_zyx
-        Of the grid.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    _, y, x = shape_zyx
-    # Rows are padded by a voxel, so that a step never wraps into the next one.
-    strides = np.array([(y + 2) * (x + 2), x + 2, 1], dtype=np.int64)
-    flat = index_zyx.astype(np.int64) @ strides
-    steps = [
-        (dz, dy, dx)
-        for dz in (0, 1)
-        for dy in (-1, 0, 1)
-        for dx in (-1, 0, 1)
-        if (dz, dy, dx) > (0, 0, 0) and abs(dz) + abs(dy) + abs(dx) <= 2
-    ]
-    rows, columns = [], []
-    for step in steps:
-        wanted = flat + np.array(step) @ strides
-        at = np.searchsorted(flat, wanted)
-        at[at == len(flat)] = 0
-        there = flat[at] == wanted if len(flat) else np.zeros(0, bool)
-        rows.append(np.flatnonzero(there))
-        columns.append(at[there])
-    if not len(flat):
-        return np.zeros(0, np.int32)
-    first, second = np.concatenate(rows), np.concatenate(columns)
-    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(flat), len(flat)))
-    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 def is_kept(is_miss: bool, decision: str | None) -> bool:

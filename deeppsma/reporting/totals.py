@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from deeppsma.core.anatomy import LIVER
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.rethresholded import rethresholded_ml
 from deeppsma.reporting.anatomy_sites import REGIONS
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.lesion_table import FocusMap, Lesion, LesionTable
-
-#: Fixed thresholds at which the found disease is measured again, SUV; and the share of each lesion's SUVmax.
-_LIVER_EROSION_MM, _LIVER_POINTS = 10.0, 50
+from deeppsma.reporting.reference_uptake import liver_suv
 
 
 @dataclass(frozen=True)
@@ -105,32 +100,3 @@ def _rethresholded(scan: TracerResult, foci: FocusMap, liver: tuple[float, float
     voxel_ml = foci.geometry.voxel_volume_ml
     values, numbers = scan.pet.voxels[foci.box.slices][inside], foci.labels[inside]
     return rethresholded_ml(values, numbers, voxel_ml, scan.threshold_suv, threshold)
-
-
-def liver_suv(scan: TracerResult) -> tuple[float, float] | None:
-    """Mean and standard deviation of SUV in the liver, 10 mm within its label and without disease.
-
-    None without an organ map or with too little of a liver.
-    """
-    from scipy.ndimage import binary_erosion
-
-    if scan.organs is None:
-        return None
-    step_z, step_y, step_x = (max(1, round(4.0 / s)) for s in scan.organs.geometry.spacing_zyx)
-    steps = (step_z, step_y, step_x)
-    liver = scan.organs.voxels[::step_z, ::step_y, ::step_x] == LIVER
-    spacing = [s * n for s, n in zip(scan.organs.geometry.spacing_zyx, steps, strict=True)]
-    rounds = max(1, round(_LIVER_EROSION_MM / min(spacing)))
-    index = np.argwhere(liver)
-    if len(index) == 0:
-        return None
-    low, high = index.min(axis=0), index.max(axis=0) + 1
-    crop = liver[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    inner = (np.argwhere(binary_erosion(crop, iterations=rounds)) + low) * np.array(steps)
-    at = np.rint(scan.pet.geometry.world_to_index(scan.organs.geometry.index_to_world(inner))).astype(np.intp)
-    at = at[((at >= 0) & (at < np.array(scan.pet.geometry.shape_zyx))).all(axis=1)]
-    kept = tuple(at[scan.mask.voxels[tuple(at.T)] == 0].T)
-    values = scan.pet.voxels[kept]
-    if len(values) < _LIVER_POINTS:
-        return None
-    return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))

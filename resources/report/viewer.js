@@ -133,10 +133,16 @@
     const pixels = new Uint32Array(WIDE * NZ);
     for (let u = 0; u < WIDE; u++) for (let z = 0; z < NZ; z++) pixels[(NZ - 1 - z) * WIDE + u] = grey[flat[u * NZ + z]];
     const pen = paint($(`mip-${view.key}`), WIDE, NZ, pixels, labels, view, scale);
-    for (const lesion of data.lesions) {
-      const sum = sums.get(lesion.number);
-      if (lesion.tracer !== view.key || !sum || (lesion.number > 20 && lesion !== state.lesion)) continue;
-      tag(pen, lesion.id, (sum[0] / sum[2] + 2) * scale + 4, (sum[1] / sum[2]) * scale - 6, COLOURS[lesion.class]);
+    // The chosen lesion's number first, then the largest ones'; none on top of another.
+    const own = data.lesions.filter(l => l.tracer === view.key && sums.has(l.number) && (l.number <= 20 || l === state.lesion));
+    own.sort((a, b) => (b === state.lesion) - (a === state.lesion) || a.number - b.number);
+    const placed = [];
+    for (const lesion of own) {
+      const sum = sums.get(lesion.number), x = (sum[0] / sum[2] + 2) * scale + 4, y = (sum[1] / sum[2]) * scale - 6;
+      const wide = lesion.id.length * 8;
+      if (placed.some(p => x < p.x + p.wide && p.x < x + wide && Math.abs(y - p.y) < 12)) continue;
+      placed.push({ x, y, wide });
+      tag(pen, lesion.id, x, y, COLOURS[lesion.class]);
     }
     const [left, right] = Math.abs(c) >= Math.abs(s) ? (c > 0 ? "RL" : "LR") : (s > 0 ? "AP" : "PA");
     tag(pen, left, 4, 14); tag(pen, right, pen.canvas.width - 14, 14);

@@ -4,8 +4,10 @@ from builders.results import TYPICAL, Spot, organ_map, result
 
 from deeppsma.core import anatomy as organs
 from deeppsma.core.tracer import Tracer
-from deeppsma.reporting.concordance import Match, blood_pool_suv, concordance
+from deeppsma.reporting.concordance import Match, concordance
 from deeppsma.reporting.lesion_table import lesion_table
+from deeppsma.reporting.pairing import Nearness
+from deeppsma.reporting.reference_uptake import blood_pool_suv
 
 
 def judged(spots, **options):
@@ -29,18 +31,40 @@ def test_pairs_are_found_after_registration():
     assert any("below 2 ml" in note for note in found.counterparts["P2"].notes)
 
 
-@pytest.mark.parametrize(("gap", "distance"), [(0, 4.0), (1, 8.0), (2, 12.0)])
-def test_tolerances(gap, distance):
-    """Boxes side by side: neighbours' centres are a voxel (4 mm in y) apart, and so on."""
+@pytest.mark.parametrize(
+    ("gap", "distance", "paired_from"), [(-2, 0, 0.0), (-1, 0, 5.0), (0, 4.0, 10.0), (1, 8.0, 99.0)]
+)
+def test_a_fifth_of_a_lesion_must_lie_on_or_beside_the_others(gap, distance, paired_from):
+    """Boxes side by side in steps of a row, 4 mm: of P1's six rows two, one, none lie inside, the next at 4 mm."""
     _, found = judged({
-        Tracer.PSMA: [Spot((30, 10, 20), (4, 4, 4), 9.0)],
-        Tracer.FDG: [Spot((30, 14 + gap, 22), (4, 4, 4), 9.0)],
+        Tracer.PSMA: [Spot((30, 8, 20), (4, 6, 4), 9.0)],
+        Tracer.FDG: [Spot((30, 14 + gap, 22), (4, 6, 4), 9.0)],
     })  # fmt: skip
     assert found.counterparts["P1"].distance_mm == pytest.approx(distance)
     for tolerance in (0.0, 5.0, 10.0):
         shared = found.shared_ml[Tracer.PSMA][tolerance]
-        assert shared == pytest.approx(64 * 0.08 if distance <= tolerance else 0)
-    assert (found.counterparts["P1"].match is Match.CONCORDANT) == (distance <= 5)
+        assert shared == pytest.approx(96 * 0.08 if tolerance >= paired_from else 0)
+    assert (found.counterparts["P1"].match is Match.CONCORDANT) == (paired_from <= 5)
+
+
+def test_a_lesion_that_only_touches_a_pair_stays_alone_and_a_host_is_concordant_by_its_guest():
+    """Most of F1 lies in the long P1, which is so its partner; P2 touches F1's edge."""
+    _, found = judged({
+        Tracer.PSMA: [Spot((30, 14, 20), (4, 4, 20), 9.0), Spot((30, 20, 24), (4, 6, 4), 8.0)],
+        Tracer.FDG: [Spot((30, 14, 26), (4, 6, 4), 9.0)],
+    })  # fmt: skip
+    assert found.counterparts["F1"].partners == ("P1",)
+    assert found.counterparts["P1"].partners == ("F1",)
+    assert found.counterparts["P1"].match is Match.CONCORDANT
+    touching = found.counterparts["P2"]
+    assert (touching.distance_mm, touching.partners, touching.group) == (4.0, (), "")
+    assert touching.match is Match.ONLY
+    assert touching.other_suv_max == 1
+
+
+def test_a_lesion_without_a_voxel_has_no_nearness():
+    with pytest.raises(ValueError, match="one at least"):
+        Nearness(np.empty(0), np.empty(0, int))
 
 
 def test_uptake_without_disease_is_graded_by_the_threshold_and_the_blood():

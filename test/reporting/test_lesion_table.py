@@ -8,7 +8,8 @@ from deeppsma.core.box import Box
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.reporting.case_result import CaseResult, TracerResult
-from deeppsma.reporting.lesion_table import FocusMap, Lesion, LesionTable, lesion_table, probabilities_of
+from deeppsma.reporting.lesion_probabilities import probabilities_of
+from deeppsma.reporting.lesion_table import FocusMap, Lesion, LesionTable, lesion_table
 
 
 def test_figures_solved_by_hand():

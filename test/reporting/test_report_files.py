@@ -18,7 +18,8 @@ from deeppsma.reporting.apply_review import apply_review, read_review, reviewed_
 from deeppsma.reporting.case_result import CaseResult
 from deeppsma.reporting.content import BANNER, report_content
 from deeppsma.reporting.figures import projections, thumbnail
-from deeppsma.reporting.html import number, number_ml, report_html
+from deeppsma.reporting.html import report_html
+from deeppsma.reporting.page_rows import number, number_ml
 from deeppsma.reporting.pdf import report_pdf
 from deeppsma.reporting.report_files import Report, read_report_json, write_report
 from deeppsma.reporting.scatter import scatter_svg

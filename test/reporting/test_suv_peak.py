@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from deeppsma.reporting import suv_peak as module
 from deeppsma.reporting.suv_peak import RADIUS_MM, sphere_weights, suv_peak
 
 
@@ -64,6 +65,23 @@ def test_slow_sum_over_all_voxels_agrees():
     peak = suv_peak(suv, lesion, spacing)
     assert peak.suv == pytest.approx(max(means.values()))
     assert means[peak.index_zyx] == pytest.approx(peak.suv)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 5000, 10**9])
+def test_a_large_lesions_short_cut_changes_nothing(monkeypatch, at_a_time):
+    rng = np.random.default_rng(1)
+    suv = rng.gamma(2.0, 3.0, (30, 20, 24)).astype(np.float32)
+    lesion = rng.random(suv.shape) > 0.7
+    monkeypatch.setattr(module, "_MANY", 10**9)
+    slow = suv_peak(suv, lesion, (3.0, 2.5, 2.8))
+    monkeypatch.setattr(module, "_MANY", 0)
+    monkeypatch.setattr(module, "_TRANSFORMED", at_a_time)
+    assert suv_peak(suv, lesion, (3.0, 2.5, 2.8)) == slow
+    # Where many means are equal, the first is still the one.
+    flat = np.full(suv.shape, 4.0, np.float32)
+    inside = np.zeros(suv.shape, bool)
+    inside[5:25, 5:15, 5:20] = True
+    assert suv_peak(flat, inside, (9.0, 9.0, 9.0)).index_zyx == (5, 5, 5)
 
 
 @pytest.mark.parametrize(

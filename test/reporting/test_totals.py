@@ -9,7 +9,8 @@ from deeppsma.reporting.concordance import concordance
 from deeppsma.reporting.criteria import criteria, repeatability
 from deeppsma.reporting.lesion_table import lesion_table
 from deeppsma.reporting.promise import draft_mitnm
-from deeppsma.reporting.totals import liver_suv, totals
+from deeppsma.reporting.reference_uptake import liver_suv
+from deeppsma.reporting.totals import totals
 
 
 def made(spots, **options):

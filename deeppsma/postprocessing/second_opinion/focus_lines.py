@@ -81,11 +81,13 @@ def review(opinion: Opinion, evidence: Evidence) -> list[list[str]]:
     voxel_ml = float(np.prod(evidence.spacing_zyx)) / 1000
     volume_ml = np.bincount(opinion.piece, minlength=count) * voxel_ml
     likely = probability >= 0.5
+    kept = np.bincount(opinion.piece, opinion.disease, minlength=count) > 0
     own, other = table.column("network.own_share"), table.column("network.other_share")
     hotter_near = table.column("around.4mm_log_max") > table.column("suv.log_max")
     alone = table.column("other_tracer.hot_share") == 0
     checks = (
         ("unsure", (probability >= UNSURE[0]) & (probability <= UNSURE[1])),
+        ("kept though unlikely", kept & (probability < UNSURE[0])),
         ("the two spaces disagree", ~np.isnan(other) & ((own >= 0.5) != (other >= 0.5))),
         (f"smaller than {_SMALL_ML:g} ml", likely & (volume_ml < _SMALL_ML)),
         ("beside hotter uptake", likely & hotter_near),

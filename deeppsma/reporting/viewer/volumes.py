@@ -11,6 +11,7 @@ import base64
 import gzip
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,23 @@ class ViewerVolumes:
             if any(a.shape != self.geometry.shape_zyx for a in arrays.values()):
                 raise ValueError("all volumes must be on the viewer's grid")
 
+    def voxels_of(self, tracer: Tracer, label: int) -> NDArray[np.intp]:
+        """Indices (n, 3) of a label's voxels in the grid, in C order; none where the grid shows nothing of it."""
+        flat, numbers = self._labelled[tracer]
+        begin, end = np.searchsorted(numbers, (label, label + 1))
+        return np.stack(np.unravel_index(flat[begin:end], self.geometry.shape_zyx), axis=1)
+
+    @cached_property
+    def _labelled(self) -> dict[Tracer, tuple[NDArray[np.intp], NDArray[np.uint16]]]:
+        """Flat indices of all labelled voxels, label by label, and the labels."""
+        out = {}
+        for tracer, labels in self.labels.items():
+            flat = np.flatnonzero(labels != 0)
+            numbers = labels.reshape(-1)[flat]
+            order = np.argsort(numbers, kind="stable")
+            out[tracer] = (flat[order], numbers[order])
+        return out
+
 
 def viewer_volumes(
     result: CaseResult, table: LesionTable, candidates: Sequence[Candidate] = (), with_ct: bool = True
@@ -80,7 +98,9 @@ def viewer_volumes(
         suv = resample(scan.pet, grid, there)
         pet[tracer] = np.clip(np.rint(suv / SUV_STEP), 0, 255).astype(np.uint8)
         if with_ct and scan.ct is not None:
-            seen = resample(Volume(scan.ct.voxels.astype(np.int16), scan.ct.geometry), grid, there, outside=-1024)
+            seen = resample(
+                Volume(scan.ct.voxels.astype(np.int16, copy=False), scan.ct.geometry), grid, there, outside=-1024
+            )
             share = (seen.astype(np.float32) - CT_LOW_HU) / (CT_HIGH_HU - CT_LOW_HU)
             ct[tracer] = np.rint(np.clip(share, 0, 1) * (CT_LEVELS - 1)).astype(np.uint8)
         labels[tracer] = _labels(result, table, candidates, tracer, grid, there)
@@ -112,16 +132,7 @@ def _corners(grid: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _body(pet: Volume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """World x, y that hold the man: where rows and columns of the PET, averaged over its slices, have uptake."""
-    thin = Volume(
-        np.ascontiguousarray(pet.voxels[::4]),
-        Geometry(
-            pet.voxels[::4].shape,
-            (pet.geometry.spacing_zyx[0] * 4, *pet.geometry.spacing_zyx[1:]),
-            pet.geometry.origin_xyz,
-            pet.geometry.direction,
-        ),
-    )
-    flat = np.asarray(thin.voxels.mean(axis=0, dtype=np.float64))
+    flat = np.asarray(pet.voxels[::4].mean(axis=0, dtype=np.float64))
     y, x = (np.flatnonzero(flat.max(axis=axis) > _BODY_SUV) for axis in (1, 0))
     if not len(y) or not len(x):
         low, high = _corners(pet.geometry)

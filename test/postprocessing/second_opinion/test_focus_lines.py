@@ -47,6 +47,10 @@ def test_what_a_reader_should_look_at():
 
     assert why(opinion, evidence) == []
     assert why(replace(opinion, probability=np.full_like(opinion.probability, 0.5)), evidence) == ["unsure"]
+    unlikely = replace(opinion, probability=np.full_like(opinion.probability, 0.1))
+    assert "kept though unlikely" in why(unlikely, evidence)
+    gone = replace(unlikely, disease=np.zeros_like(opinion.disease))
+    assert "kept though unlikely" not in why(gone, evidence)
     apart = replace(evidence, other=-evidence.other)
     assert "the two spaces disagree" in why(judge(model, apart), apart)
     alone = replace(evidence, other_suv=np.ones_like(evidence.other_suv))

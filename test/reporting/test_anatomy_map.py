@@ -5,7 +5,7 @@ from deeppsma.core import anatomy as organs
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.geometry import Geometry
 from deeppsma.core.volume import Volume
-from deeppsma.reporting.anatomy_names import AnatomyMap, name_foci
+from deeppsma.reporting.anatomy_map import AnatomyMap, name_foci
 from deeppsma.reporting.anatomy_sites import Site, SiteRules, expanded, load_sites
 
 GRID = Geometry((200, 50, 80), (4.0, 4.0, 4.0), (-160.0, -100.0, 0.0))
@@ -73,6 +73,20 @@ def test_a_node_in_lung_voxels_beside_the_aorta_is_a_node_and_lung_is_the_second
     assert named.second is not None
     assert (named.second.name, named.second.side) == ("lung", "left")
     assert named.margin_mm > 0
+
+
+def test_without_a_prostate_in_the_map_its_bed_below_the_bladder_has_a_name():
+    labels = body()
+    labels.voxels[labels.voxels == organs.PROSTATE] = 0
+    below = ball(0, -12, 38)
+    assert name_foci([below], labels)[0].first.name != "prostate or its bed"  # no bladder, no bed
+    labels.voxels[12:25, 12:30, 32:48] = organs.BLADDER  # from a height of 48 mm up
+    named = name_foci([below, ball(0, -20, 70), ball(100, 10, 60)], labels)
+    assert named[0].first.text == "local, prostate or its bed"
+    assert named[0].first.region == "prostate"
+    assert [n.first.name for n in named[1:]] == ["bladder or its wall", "hip bone"]
+    # Where the prostate is there, nothing is called its bed.
+    assert name_foci([ball(0, -20, 35)], body())[0].first.name == "prostate"
 
 
 def test_far_from_everything_it_is_unlabelled_and_without_a_map_unnamed():
