@@ -15,14 +15,14 @@ _SAME_MM = 5.0
 
 
 def probabilities_of(
-    run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.float64]]
+    run_report: Mapping[str, Any], tracer: Tracer, foci: list[NDArray[np.float64]], removed: bool = False
 ) -> list[float | None]:
     """Probability of each focus, from the run report's "foci", or None where it gives none.
 
     The run report lists foci by tracer, each with ``centre_xyz_mm`` (world of the session; or ``x_mm``, ``y_mm``,
     ``z_mm``), a ``probability`` and maybe a ``decision``. A probability belongs to the lesion whose voxel is nearest to
-    the centre, if that is near (`_SAME_MM`); a lesion has the largest of its own. Foci that were left out or removed
-    are nobody's.
+    the centre, if that is near (`_SAME_MM`); a lesion has the largest of its own. Foci that were left out are
+    nobody's.
 
     Parameters
     ----------
@@ -30,6 +30,10 @@ def probabilities_of(
         Whose.
     foci
         World points (n, 3) of each lesion's voxels.
+    removed
+        Whether the foci are ones that are not called disease: then their
+        probabilities are those of what the networks had called so, and trees
+        removed. Else what was removed is nobody's.
     """
     from scipy.spatial import cKDTree
 
@@ -41,7 +45,7 @@ def probabilities_of(
     owner = np.repeat(np.arange(len(foci)), [len(points) for points in foci])
     tree = cKDTree(np.concatenate(foci))
     for entry in entries:
-        given = _centre_and_probability(entry)
+        given = _centre_and_probability(entry, removed)
         if given is None:
             continue
         distance, nearest = tree.query(given[0])
@@ -51,10 +55,11 @@ def probabilities_of(
     return out
 
 
-def _centre_and_probability(entry: Any) -> tuple[list[float], float] | None:
+def _centre_and_probability(entry: Any, removed: bool) -> tuple[list[float], float] | None:
     if not isinstance(entry, Mapping) or entry.get("probability") is None:
         return None
-    if entry.get("decision") in ("left out", "removed"):
+    decision = entry.get("decision")
+    if decision == "left out" or (decision == "removed") is not removed:
         return None
     centre = entry.get("centre_xyz_mm") or [entry.get(f"{axis}_mm") for axis in "xyz"]
     if len(centre) != 3 or any(value is None for value in centre):

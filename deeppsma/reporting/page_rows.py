@@ -38,6 +38,7 @@ def miss_rows(content: ReportContent, volumes: ViewerVolumes) -> list[dict[str, 
                 {
                     "id": c.id,
                     "place": c.naming.first.text,
+                    "note": c.note,
                     "ml": number_ml(c.volume_ml),
                     "max": f"{c.suv_max:.1f}",
                     "thumb": thumb(volumes, tracer, CANDIDATE_OFFSET + number),

@@ -198,7 +198,10 @@ def _review(content: ReportContent) -> list[Flowable]:
         story.append(_table(["Focus", "Place", "ml", "SUVmax", "Why"], rows, (16, 58, 14, 18, 76), numbers=(2, 3)))
     else:
         story.append(_text("No finding has one of the reasons that are looked for."))
-    missed = [[c.id, c.naming.first.text, f"{c.volume_ml:.1f}", f"{c.suv_max:.1f}"] for c in content.review.candidates]
+    missed = [
+        [c.id, "; ".join(filter(None, (c.naming.first.text, c.note))), f"{c.volume_ml:.1f}", f"{c.suv_max:.1f}"]
+        for c in content.review.candidates
+    ]
     if missed:
         story.append(_text("Hot foci that were not called disease (possible misses)", "head"))
         story.append(_table(["Focus", "Near", "ml", "SUVmax"], missed, (20, 110, 24, 28), numbers=(2, 3)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from deeppsma.reporting.anatomy_map import AnatomyMap
 from deeppsma.reporting.anatomy_names import Naming, unnamed
 from deeppsma.reporting.case_result import CaseResult, TracerResult
 from deeppsma.reporting.concordance import PARTIAL_VOLUME_ML, Concordance, Match
+from deeppsma.reporting.lesion_probabilities import probabilities_of
 from deeppsma.reporting.lesion_table import LETTERS, SMALL_ML, Lesion, LesionTable, PointXyz, anatomy_maps
 
 #: Reasons: this near to the threshold; probability between these; another name this near.
@@ -45,7 +47,7 @@ class Candidate:
     Parameters
     ----------
     id
-        "PX1": the hottest on PSMA.
+        "PX1": the first on PSMA.
     tracer, naming
         Where.
     volume_ml, suv_max, suv_mean
@@ -54,6 +56,8 @@ class Candidate:
         World point of its hottest voxel.
     voxels_zyx
         Its voxels (n, 3), indices of the PET's grid.
+    removed_at
+        Probability at which trees removed it from what the networks had called disease; None where they had not.
     """
 
     id: str
@@ -64,6 +68,13 @@ class Candidate:
     suv_mean: float
     hottest_xyz_mm: PointXyz
     voxels_zyx: NDArray[np.int32]
+    removed_at: float | None = None
+
+    @property
+    def note(self) -> str:
+        """What became of it, in words; "" for one that nothing had called disease."""
+        at = self.removed_at
+        return "" if at is None else f"the networks called it disease; removed at p = {at:.2f}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class Review:
     reasons
         By lesion: why it deserves a second look; lesions without a reason are not there.
     candidates
-        Possible misses, hottest first.
+        Possible misses: what trees removed first, then the hottest.
     note
         What the list of possible misses cannot know; "" where nothing is to be said.
     """
@@ -111,7 +122,7 @@ def review(
     candidates: list[Candidate] = []
     notes = []
     for tracer in result.tracers:
-        listed, in_head = _candidates(result.scans[tracer], maps[tracer])
+        listed, in_head = _candidates(result.scans[tracer], maps[tracer], result.run_report)
         candidates += listed
         if in_head:
             notes.append(
@@ -157,7 +168,9 @@ def _near_pitfalls(table: LesionTable, tracer: Tracer, asked: AnatomyMap) -> dic
     return near
 
 
-def _candidates(scan: TracerResult, asked: AnatomyMap | None) -> tuple[list[Candidate], int]:
+def _candidates(
+    scan: TracerResult, asked: AnatomyMap | None, run_report: Mapping[str, Any]
+) -> tuple[list[Candidate], int]:
     """Connected parts at or above the threshold, not in the mask, not mostly inside an organ of normal uptake.
 
     And how many lie in the soft tissue of the head, which are not among them.
@@ -187,10 +200,13 @@ def _candidates(scan: TracerResult, asked: AnatomyMap | None) -> tuple[list[Cand
                 continue
         values = suv[tuple(voxels.T)]
         found.append((float(values.max()), voxels, values))
-    found.sort(key=lambda entry: -entry[0])
+    removed = probabilities_of(
+        run_report, scan.tracer, [grid.index_to_world(voxels) for _, voxels, _ in found], removed=True
+    )
+    found_removed = sorted(zip(found, removed, strict=True), key=lambda each: (each[1] is None, -each[0][0]))
     out: list[Candidate] = []
     in_head = 0
-    for highest, voxels, values in found:
+    for (highest, voxels, values), removed_at in found_removed:
         number = len(out) + 1
         if number > CANDIDATES:
             break
@@ -202,9 +218,8 @@ def _candidates(scan: TracerResult, asked: AnatomyMap | None) -> tuple[list[Cand
         naming = unnamed() if asked is None else asked.name(world)
         volume = len(voxels) * grid.voxel_volume_ml
         mean = float(values.mean(dtype=np.float64))
-        out.append(
-            Candidate(f"{LETTERS[scan.tracer]}X{number}", scan.tracer, naming, volume, highest, mean, (x, y, z), voxels)
-        )
+        name = f"{LETTERS[scan.tracer]}X{number}"
+        out.append(Candidate(name, scan.tracer, naming, volume, highest, mean, (x, y, z), voxels, removed_at))
     return out, in_head
 
 

@@ -58,6 +58,7 @@ def report_json(content: ReportContent) -> dict[str, Any]:
                 "suv_max": c.suv_max,
                 "suv_mean": c.suv_mean,
                 "hottest_xyz_mm": list(c.hottest_xyz_mm),
+                "removed_at_probability": c.removed_at,
             }
             for c in content.review.candidates
         ],

@@ -74,3 +74,22 @@ def test_at_most_ten_the_hottest_first():
 
 def test_grid_is_what_the_tests_say():
     assert GRID.voxel_volume_ml == pytest.approx(0.08)
+
+
+def test_what_trees_removed_comes_first_and_is_said():
+    spots = [Spot((30, 4, 40), (3, 3, 3), 7.0, found=False), Spot((10, 30, 40), (3, 3, 3), 5.0, found=False)]
+    case = result({Tracer.PSMA: spots})
+    before = reviewed(case).candidates
+    assert [(c.suv_max, c.note) for c in before] == [(7.0, ""), (5.0, "")]
+    line = dict(zip(("x_mm", "y_mm", "z_mm"), before[1].hottest_xyz_mm, strict=True)) | {"probability": 0.031}
+    for decision, said in (("removed", "the networks called it disease; removed at p = 0.03"), ("left out", "")):
+        given = replace(case, run_report={**case.run_report, "foci": {"psma": [{**line, "decision": decision}]}})
+        notes = {c.suv_max: c.note for c in reviewed(given).candidates}
+        assert notes == {7.0: "", 5.0: said}
+    removed = replace(case, run_report={**case.run_report, "foci": {"psma": [{**line, "decision": "removed"}]}})
+    assert [c.suv_max for c in reviewed(removed).candidates] == [5.0, 7.0]
+
+
+def reviewed(case):
+    table = lesion_table(case)
+    return review(case, table, concordance(case, table))
