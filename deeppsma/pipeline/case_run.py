@@ -22,6 +22,7 @@ from deeppsma.core.volume import Volume
 from deeppsma.inference.ensemble import Inference, InferenceSettings, ProgressBar, run_members
 from deeppsma.inference.logits import Logits
 from deeppsma.io.case import Case
+from deeppsma.models.early_import import import_early
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, probabilities
 from deeppsma.pipeline.method import Method
@@ -83,6 +84,7 @@ class CaseRun:
         for method in methods:
             for note in method.notes:
                 self.log.note(note)
+        self._imports = import_early()
         whole_pets = any(member.network.exclusive for member in self._members)
         self.prepared = PreparedCase(case, self.log, keep_pets=whole_pets)
         self._check_images()
@@ -121,6 +123,7 @@ class CaseRun:
             before leave nothing to decide, a member does not answer. None: all
             answer everywhere, and any method may be applied.
         """
+        self._imports.result()
         before = self._inference or Inference()
         if missing := [member for member in members if member.name not in before.logits]:
             unsettled = None if deciding is None else unsettled_by(deciding, before.logits)
