@@ -27,6 +27,9 @@ from deeppsma.preprocessing.orientation import Orientation, upright
 from deeppsma.preprocessing.spaces import Space, build_spaces, pooled_maximum
 from deeppsma.preprocessing.tilt import answers_on, is_tilted, straightened, tilt_deg
 
+#: What a missing organ map means, in words.
+SEES_NO_ORGANS = "the network sees no organs, and may call normal uptake (kidneys, liver, bladder, glands) disease"
+
 
 class Network(Protocol):
     """What is asked of a network's configuration here."""
@@ -171,7 +174,7 @@ class PreparedCase:
             for name, network in networks:
                 if not self._runs(network):
                     continue
-                blind = network.needs(ORGANS, tracer) and not self.has_organs(tracer, "the network sees no organs")
+                blind = network.needs(ORGANS, tracer) and not self.has_organs(tracer, SEES_NO_ORGANS)
                 if blind and network.requires(ORGANS, tracer):
                     remedy = "add TotalSegmentator's map, or choose a recipe without organ classes"
                     raise InputError(folder, f"no organ map, and {name} needs one", remedy)

@@ -17,7 +17,7 @@ from deeppsma.pipeline.recipe import Growing, Recipe
 from deeppsma.pipeline.segment import segment
 from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.region_growing import grow
-from deeppsma.preprocessing.prepared_case import PreparedCase
+from deeppsma.preprocessing.prepared_case import SEES_NO_ORGANS, PreparedCase
 
 FDG_MEMBER, BOTH = Member("fdg", None, CLASSES, ""), Member("both", None, TINY_NETWORK, "")
 
@@ -90,7 +90,7 @@ def test_without_an_organ_map_no_lesion_goes(tmp_path):
         segment(case, Recipe("r", ("m",), "single", refinement=name), store, "cpu") for name in ("", "published")
     )
     assert np.array_equal(plain.masks[Tracer.FDG].voxels, refined.masks[Tracer.FDG].voxels)
-    assert "no PSMA organ map: the network sees no organs" in refined.report.fallbacks
+    assert f"no PSMA organ map: {SEES_NO_ORGANS}" in refined.report.fallbacks
     assert "no PSMA organ map: FDG lesions are not refined" in refined.report.fallbacks
 
 

@@ -10,7 +10,7 @@ from deeppsma.core.errors import InputError
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.layouts import load_case
-from deeppsma.preprocessing.prepared_case import PreparedCase
+from deeppsma.preprocessing.prepared_case import SEES_NO_ORGANS, PreparedCase
 
 PET_ONLY = replace(TINY_NETWORK, channels=("fdg_pet", "psma_pet"), organ_embedding=0)
 
@@ -58,7 +58,7 @@ def test_what_can_be_done_without_is_said_and_what_cannot_is_refused(tmp_path):
     shutil.rmtree(folder / "images/fdg-ct-organ-segmentation")
     prepared = PreparedCase(load_case(folder))
     prepared.check([("m", TINY_NETWORK)])
-    assert prepared.log.fallbacks == ["no FDG organ map: the network sees no organs"]
+    assert prepared.log.fallbacks == [f"no FDG organ map: {SEES_NO_ORGANS}"]
     with pytest.raises(InputError, match="no organ map, and m needs one"):
         prepared.check([("m", CLASSES)])
     folder = write_platform_case(tmp_path / "other", with_listing=False)
