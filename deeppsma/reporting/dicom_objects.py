@@ -251,7 +251,8 @@ def provenance(run_report: Mapping[str, Any], created: datetime, reviewed: bool 
     version = (run_report.get("versions") or {}).get("deeppsma", "?")
     name = str(recipe.get("name", "?"))
     method = hashlib.sha256("\n".join([name, str(version), *weights]).encode()).hexdigest()
-    return Provenance(method, name, str(run_report.get("notice") or NOTICE), created, reviewed)
+    notes = tuple(str(line) for line in run_report.get("fallbacks") or ())
+    return Provenance(method, name, str(run_report.get("notice") or NOTICE), created, reviewed, notes)
 
 
 def _picture(result: CaseResult, tracer: Tracer, about: Provenance) -> bytes:

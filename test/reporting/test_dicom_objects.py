@@ -137,6 +137,8 @@ def test_the_method_is_recipe_weights_and_version():
     ):
         assert provenance(other, now).method != base.method
     assert provenance({}, now).notice == "Not for clinical use."
+    assert provenance({}, now).notes == ()
+    assert provenance({**RUN_REPORT, "fallbacks": ["no FDG organ map"]}, now).notes == ("no FDG organ map",)
 
 
 def test_codes_of_places_are_those_of_pydicoms_dictionary():

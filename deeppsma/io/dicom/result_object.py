@@ -78,7 +78,8 @@ def finish(out: Dataset, source: ResultSource, about: Provenance, kind: str) -> 
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = Items([code("109102", "DCM", "Processing Equipment")])
     item.Manufacturer, item.ManufacturerModelName, item.SoftwareVersions = MANUFACTURER, MODEL, __version__
-    item.ContributionDescription = ascii_text(f"{about.notice} Recipe {about.recipe}.", 1024)
+    known = "".join(f" {note}." for note in about.notes)
+    item.ContributionDescription = ascii_text(f"{about.notice} Recipe {about.recipe}.{known}", 1024)
     out.ContributingEquipmentSequence = Items([item])
 
 

@@ -61,6 +61,8 @@ class Provenance:
         When.
     reviewed
         Whether a physician's decisions are in it; he replaces no unreviewed result.
+    notes
+        What a reader must know about the run, a line each: what was missing, and what was done without.
     """
 
     method: str
@@ -68,6 +70,7 @@ class Provenance:
     notice: str
     created: datetime
     reviewed: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,8 @@ def _totals(source: ResultSource, found: LesionMap, about: Provenance) -> Any:
     )
     said = "" if found.lesions else f"{NO_LESION} at or above SUV {found.threshold_suv:.3g}. "
     _comment(group, f"{said}{about.notice}")
+    for note in about.notes:
+        _comment(group, f"To know about this result: {note}")
     return group
 
 

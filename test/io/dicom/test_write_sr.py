@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -50,6 +51,22 @@ def test_figures_beside_the_segment_that_shows_them(tmp_path, tracer, code):
         assert derived == [None, "Maximum", "Mean", "Peak Value Within ROI", None]
         assert group["measurementItems"][-1]["quantity"]["CodeValue"] == code
     assert [float(item["value"]) for item in totals["measurementItems"]] == [7, (labels > 0).sum(), 728]
+
+
+def test_what_was_missing_is_said_in_every_object(tmp_path):
+    pet = source(tmp_path / "pet")
+    about = replace(ABOUT, notes=("no FDG organ map: do not rely on this mask", "no FDG CT"))
+    found = lesions(nasty_labels())
+    seg = segmentation(pet, found, about)
+    objects = {"seg": seg, "sr": measurement_report(pet, found, about, seg)}
+    for path in save(objects, tmp_path / "out"):
+        made = pydicom.dcmread(path)
+        assert about.notes[0] in made.ContributingEquipmentSequence[0].ContributionDescription
+        assert errors(path) == []
+    said = pydicom.dcmread(tmp_path / "out/sr.dcm").to_json()
+    assert all(f"To know about this result: {note}" in said for note in about.notes)
+    *_, totals = read(tmp_path / "out/sr.dcm", tmp_path)
+    assert float(totals["measurementItems"][0]["value"]) == 7
 
 
 def test_without_a_lesion_it_says_so(tmp_path):
