@@ -157,4 +157,4 @@ def test_channels_that_would_not_follow_are_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="random anatomy does not know"):
         load_settings(str(path), "fdg")
     _, config = load_settings("compact-random")
-    assert config.random_anatomy.share == 0.5
+    assert config.random_anatomy.share == 0.6
