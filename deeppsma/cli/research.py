@@ -251,6 +251,11 @@ def _add_second_opinion(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     command.add_argument("--folds", type=int, default=5, help="of the cross-validation (default 5)")
     command.add_argument("--ablations", action="store_true", help="also leave out each group of features in turn")
+    command.add_argument(
+        "--without-maps",
+        action="store_true",
+        help="show each patient twice, the second time as if nobody had made organ maps; takes twice as long",
+    )
     tracers = ("psma", "fdg")
     command.add_argument(
         "--decides", nargs="*", choices=tracers, default=("fdg",), help="tracers whose masks it changes (default fdg)"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.tracer import Tracer
+from deeppsma.io.case import Case, ImageSource
 from deeppsma.io.cohort import cohort_folders, load_labelled
 from deeppsma.models.store import WeightsStore
 from deeppsma.pipeline.apply_recipe import evidence_of
@@ -35,26 +36,17 @@ from deeppsma.training.fit_second_opinion import (
     of_tracer,
     offset_of_role,
 )
-from deeppsma.training.focus_calibration import (
-    Judged,
-    by_size,
-    calibration_error,
-    calibration_interval,
-    draw_reliability,
-    open_to_doubt,
-)
+from deeppsma.training.focus_calibration import Judged, draw_reliability, open_to_doubt
 from deeppsma.training.focus_samples import FocusSample, load_focus_samples, make_focus_sample, save_focus_samples
 from deeppsma.training.folds import Folds
 from deeppsma.training.samples import fingerprint
+from deeppsma.training.second_opinion_tables import Row, TracerFit, card_figures, tables_text
 
 _LOGGER = logging.getLogger(__name__)
 
 SAMPLES_FOLDER, REPORT_NAME, PICTURE_NAME = "foci", "second_opinion.md", "reliability.png"
-_ROLES = {
-    Role.DECIDES: "decides",
-    Role.REMOVES: "removes foci, adds none",
-    Role.SAYS: "gives probabilities alone",
-}
+#: Ends the name of a patient whose organ maps were withheld.
+NO_MAPS = ".no-maps"
 #: Groups of features whose worth is measured by leaving each out.
 ABLATIONS = ("network", "patient", "suv", "ct", "contrast", "organ", "other_tracer", "around")
 
@@ -69,6 +61,7 @@ class SecondOpinionRequest:
     keep_lesions: float = 0.98
     folds: int = 5
     ablations: bool = False
+    without_maps: bool = False
     decides: tuple[str, ...] = ("fdg",)
     removes: tuple[str, ...] = ("psma",)
     weights: Path | None = None
@@ -90,16 +83,6 @@ class SecondOpinionRequest:
         return Role.REMOVES if tracer.value in self.removes else Role.SAYS
 
 
-@dataclass(frozen=True)
-class TracerFit:
-    """One tracer's model, and what cross-validation says of it."""
-
-    model: SecondOpinion
-    rows: tuple[tuple[str, list[CaseFigures]], ...]
-    judged: Judged
-    ablations: tuple[tuple[str, list[CaseFigures]], ...]
-
-
 def run_second_opinion(request: SecondOpinionRequest) -> str:
     """Fit and write the models; returns the tables, which also lie in OUT.
 
@@ -112,20 +95,22 @@ def run_second_opinion(request: SecondOpinionRequest) -> str:
     """
     method = _method(request)
     cases = _samples(request, method)
-    if len(cases) < 2 * request.folds:
-        raise InputError(request.cohort, f"{len(cases)} patients", f"give {2 * request.folds} or more")
-    folds = Folds.draw(list(cases), request.folds)
-    fits = {tracer: _fit(of_tracer(cases, tracer), tracer, folds, request) for tracer in Tracer}
-    trained_on = request.describe or f"{len(cases)} patients of {request.cohort.name}"
+    patients = [name for name in cases if not name.endswith(NO_MAPS)]
+    if len(patients) < 2 * request.folds:
+        raise InputError(request.cohort, f"{len(patients)} patients", f"give {2 * request.folds} or more")
+    held_out = [[*fold, *(name + NO_MAPS for name in fold)] for fold in Folds.draw(patients, request.folds).held_out]
+    fits = {tracer: _fit(of_tracer(cases, tracer), tracer, held_out, request) for tracer in Tracer}
+    trained_on = request.describe or f"{len(patients)} patients of {request.cohort.name}"
     facts = {
-        "patients": len(cases),
+        "patients": len(patients),
+        "also_without_organ_maps": request.without_maps,
         "recipe": request.recipe,
         "folds": request.folds,
         "of_weights": [member.sha256 for member in method.members],
         "made_with": "train-second-opinion",
     }
     write_second_opinions(request.out, {tracer: each.model for tracer, each in fits.items()}, trained_on, facts)
-    text = _text(fits, trained_on)
+    text = tables_text(fits, trained_on)
     (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
     try:
         doubtful = [(t.upper(), open_to_doubt(each.judged)) for t, each in fits.items()]
@@ -143,56 +128,83 @@ def _method(request: SecondOpinionRequest) -> Method:
 
 
 def _samples(request: SecondOpinionRequest, method: Method) -> dict[str, dict[Tracer, FocusSample]]:
-    """Samples by case; each case is run through the networks once, and its foci are kept in OUT."""
+    """Samples by case; each case is run through the networks once, and its foci are kept in OUT.
+
+    With ``without_maps`` each patient is there twice: as he is, and as if nobody had made organ maps.
+    """
     place = request.out / SAMPLES_FOLDER
     place.mkdir(parents=True, exist_ok=True)
     cases = {}
     for folder in tqdm(cohort_folders(request.cohort), desc="cases", disable=None):
-        path = place / f"{folder.name}-{fingerprint(folder)}.npz"
-        if not path.exists():
-            labelled = load_labelled(folder)
-            run = CaseRun(labelled.case, [method], request.device)
-            made = {}
-            for tracer, space in run.prepared.spaces.items():
-                if space.hot.any():
-                    evidence = evidence_of(tracer, [m.name for m in method.members], run.prepared, run.logits)
-                    truth = run.prepared.on_crop(tracer, labelled.truths[tracer].read().voxels > 0)
-                    made[tracer] = make_focus_sample(evidence, truth)
-            save_focus_samples(path, made)
-        cases[folder.name] = load_focus_samples(path)
+        stem = f"{folder.name}-{fingerprint(folder)}"
+        for suffix in ("", NO_MAPS) if request.without_maps else ("",):
+            path = place / f"{stem}{suffix}.npz"
+            if not path.exists():
+                labelled = load_labelled(folder)
+                case = _without_organs(labelled.case) if suffix else labelled.case
+                save_focus_samples(path, _made(case, labelled.truths, method, request.device))
+            cases[folder.name + suffix] = load_focus_samples(path)
     return cases
 
 
-def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionRequest) -> TracerFit:
+def _without_organs(case: Case) -> Case:
+    return replace(case, studies={tracer: replace(study, organs=None) for tracer, study in case.studies.items()})
+
+
+def _made(case: Case, truths: Mapping[Tracer, ImageSource], method: Method, device: str) -> dict[Tracer, FocusSample]:
+    """Samples of a case, by tracer; a tracer without a hot voxel has none."""
+    run = CaseRun(case, [method], device)
+    made = {}
+    for tracer, space in run.prepared.spaces.items():
+        if space.hot.any():
+            evidence = evidence_of(tracer, [m.name for m in method.members], run.prepared, run.logits)
+            truth = run.prepared.on_crop(tracer, truths[tracer].read().voxels > 0)
+            made[tracer] = make_focus_sample(evidence, truth)
+    return made
+
+
+def _fit(
+    samples: Samples, tracer: Tracer, held_out: Sequence[Sequence[str]], request: SecondOpinionRequest
+) -> TracerFit:
     if not samples:
         raise InputError(request.cohort, f"no {tracer.upper()} voxel above a threshold", "give another cohort")
     names = [str(name) for name in next(iter(samples.values())).names]
     columns = columns_of(names)
-    logits = cross_validated(samples, folds.held_out, columns)
+    logits = cross_validated(samples, held_out, columns)
+    # A tracer that has no organ map at all is the exception: what is chosen and judged is chosen with maps.
+    usual = {name: sample for name, sample in samples.items() if not name.endswith(NO_MAPS)}
+    blind = {name: sample for name, sample in samples.items() if name.endswith(NO_MAPS)}
     role = request.role(tracer)
-    chosen = offset_of_role(samples, logits, role, request.keep_lesions)
+    chosen = offset_of_role(usual, logits, role, request.keep_lesions)
     if chosen is None:
         role = Role.SAYS
     offset = max(OFFSETS) if chosen is None else chosen
-    neighbours = {name: Neighbours.of(sample.hot) for name, sample in samples.items()}
+    rows = _rows(usual, logits, offset, role)
+    if blind:
+        rows += [(f"{title}, without organ maps", each) for title, each in _rows(blind, logits, offset, role)]
+    judged = _judged(usual, logits)
+    ablations = []
+    for group in tqdm(ABLATIONS if request.ablations else (), desc=f"{tracer.upper()} without", disable=None):
+        left = cross_validated(samples, held_out, columns_of(names, (group,)))
+        ablations.append((group, _each(usual, {n: decided(s, left[n], offset, role) for n, s in usual.items()})))
+    card = {"figures": card_figures(rows, judged)}
+    model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, role, card)
+    return TracerFit(model, tuple(rows), judged, tuple(ablations))
+
+
+def _rows(samples: Samples, logits: Mapping[str, NDArray[np.float64]], offset: float, role: Role) -> list[Row]:
+    """Masks to compare, by title, each with its figures by case."""
     masks = {
         "network": {name: s.network >= 0 for name, s in samples.items()},
         "either space": {name: s.either for name, s in samples.items()},
         **_second_opinions(samples, logits, offset, role),
         "best that foci allow": {n: (s.share > 0.5)[s.piece] for n, s in samples.items()},
     }
-    table = tuple(
-        (title, [figures(samples[n], mask, neighbours[n]) for n, mask in each.items()]) for title, each in masks.items()
-    )
-    judged = _judged(samples, logits)
-    ablations = []
-    for group in tqdm(ABLATIONS if request.ablations else (), desc=f"{tracer.upper()} without", disable=None):
-        left = cross_validated(samples, folds.held_out, columns_of(names, (group,)))
-        each = [figures(s, decided(s, left[n], offset, role), neighbours[n]) for n, s in samples.items()]
-        ablations.append((group, each))
-    card = {"figures": _figures(table, judged)}
-    model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, role, card)
-    return TracerFit(model, table, judged, tuple(ablations))
+    return [(title, _each(samples, mask)) for title, mask in masks.items()]
+
+
+def _each(samples: Samples, masks: Mapping[str, NDArray[np.bool_]]) -> list[CaseFigures]:
+    return [figures(samples[name], mask, Neighbours.of(samples[name].hot)) for name, mask in masks.items()]
 
 
 def _second_opinions(
@@ -214,59 +226,3 @@ def _judged(samples: Samples, logits: Mapping[str, Any]) -> Judged:
         np.concatenate([sample.focus_ml for sample in samples.values()]),
         np.repeat(np.arange(len(samples)), [len(sample.features) for sample in samples.values()]),
     )
-
-
-def _figures(table: tuple[tuple[str, list[CaseFigures]], ...], judged: Judged) -> dict[str, Any]:
-    low, high = calibration_interval(open_to_doubt(judged))
-    out: dict[str, Any] = {
-        title: {
-            "mean_dsc": round(float(np.mean([f.dsc for f in each])), 4),
-            "median_dsc": round(float(np.median([f.dsc for f in each])), 4),
-            "fpv_ml": round(float(np.mean([f.fpv_ml for f in each])), 2),
-            "fnv_ml": round(float(np.mean([f.fnv_ml for f in each])), 2),
-            "lesions_found": sum(f.found for f in each),
-            "lesions": sum(f.lesions for f in each),
-        }
-        for title, each in table
-    }
-    out["calibration_error"] = round(calibration_error(open_to_doubt(judged)), 4)
-    out["calibration_error_95"] = [round(low, 4), round(high, 4)]
-    return out
-
-
-def _text(fits: Mapping[Tracer, TracerFit], trained_on: str) -> str:
-    parts = [
-        f"# Second opinion, cross-validated\n\nFitted on {trained_on}. No figure here says anything about real ones."
-    ]
-    for tracer, fit in fits.items():
-        lines = [
-            f"## {tracer.upper()}: {_ROLES[fit.model.role]}, offset {fit.model.offset:g}",
-            "",
-            *_table("mask", fit.rows),
-        ]
-        low, high = calibration_interval(open_to_doubt(fit.judged))
-        error = calibration_error(open_to_doubt(fit.judged))
-        lines += [
-            "",
-            f"Calibration error of foci of 2 % and more: {error:.3f} ({low:.3f} to {high:.3f} by patients); by size:",
-        ]
-        lines += ["", "| foci | how many | disease | calibration error |", "| --- | ---: | ---: | ---: |"]
-        for name, some in by_size(open_to_doubt(fit.judged)).items():
-            lines.append(
-                f"| {name} | {len(some.disease)} | {int(some.disease.sum())} | {calibration_error(some):.3f} |"
-            )
-        if fit.ablations:
-            lines += ["", *_table("without", fit.ablations)]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def _table(head: str, rows: tuple[tuple[str, list[CaseFigures]], ...]) -> list[str]:
-    lines = [f"| {head} | DSC mean | median | FPV, ml | FNV, ml | lesions found |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for title, each in rows:
-        dsc = [f.dsc for f in each]
-        means = (np.mean(dsc), np.median(dsc), np.mean([f.fpv_ml for f in each]), np.mean([f.fnv_ml for f in each]))
-        found = f"{sum(f.found for f in each)} of {sum(f.lesions for f in each)}"
-        lines.append(f"| {title} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.1f} | {means[3]:.1f} | {found} |")
-    return lines

@@ -73,6 +73,30 @@ def test_an_interrupted_run_goes_on(cohort, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == first
 
 
+def test_each_patient_is_seen_again_without_organ_maps(cohort, tmp_path, monkeypatch, capsys):
+    seen = []
+    plain = train_second_opinion.cross_validated
+
+    def spied(samples, held_out, columns):
+        seen.append((dict(samples), held_out))
+        return plain(samples, held_out, columns)
+
+    monkeypatch.setattr(train_second_opinion, "cross_validated", spied)
+    assert train(cohort, tmp_path, "--without-maps") == 0
+    said = capsys.readouterr().out
+    assert "| network |" in said
+    assert "| network, without organ maps |" in said
+    card = json.loads((tmp_path / "out/card.json").read_text())
+    assert (card["patients"], card["also_without_organ_maps"]) == (4, True)
+    samples, held_out = seen[0]
+    assert len(samples) == 8
+    organ = list(samples["train_0000"].names).index("organ.bone")
+    assert np.isfinite(samples["train_0000"].features[:, organ]).all()
+    assert np.isnan(samples["train_0000.no-maps"].features[:, organ]).all()
+    for fold in held_out:  # nobody is learnt with maps and judged without
+        assert {f"{name}.no-maps" for name in fold if "." not in name} == {name for name in fold if "." in name}
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
