@@ -5,7 +5,7 @@ DEFAULT_RECIPE = "second_opinion"
 SUBMITTED_RECIPE = "bothways"
 #: Those of the CDS report.
 CDS_RECIPES = ("single", "single_plus", "bothways", "bothways_plus", "ensemble")
-DEVICES = ("auto", "cuda", "cpu")
+DEVICES = ("auto", "cuda", "cpu", "openvino")
 #: In which probabilities may be written.
 PROBABILITY_SUFFIXES = (".nii.gz", ".mha")
 #: DICOM objects that a result can be written as, in the order of their series numbers; and those that a case of DICOM

@@ -55,7 +55,7 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     swept
         Method whose cutoff is moved for the FROC.
     device
-        "auto", "cuda" or "cpu".
+        "auto", "cuda", "cpu" or "openvino".
 
     Raises
     ------

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from deeppsma.core.defaults import DEVICES
 from deeppsma.core.errors import ConfigurationError
+from deeppsma.inference.openvino_engine import openvino_version, thread_count
 
+OPENVINO = "openvino"
 #: What is there where an NVIDIA driver is, whether torch can use it or not.
 _DRIVER_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 #: Processors with these instructions multiply in bfloat16 natively; others emulate it, slower than float32.
@@ -22,7 +24,7 @@ class ComputePlan:
     Parameters
     ----------
     device
-        "cuda" or "cpu".
+        "cuda", "cpu" (both torch's) or "openvino".
     precision
         "float16", "bfloat16" or "float32".
     small_windows
@@ -37,6 +39,8 @@ class ComputePlan:
     @property
     def description(self) -> str:
         """For the run report: device, its name, precision."""
+        if self.device == OPENVINO:
+            return f"openvino {openvino_version()} ({thread_count()} threads), {self.precision}"
         import torch
 
         name = torch.cuda.get_device_name() if self.device == "cuda" else f"{torch.get_num_threads()} threads"
@@ -49,7 +53,8 @@ def plan_compute(wanted: str = "auto") -> tuple[ComputePlan, str | None]:
     Parameters
     ----------
     wanted
-        "auto" takes a GPU that works, else the CPU; "cuda" insists.
+        "auto" takes a GPU that works, else the CPU; "cuda" insists;
+        "openvino" takes the CPU and OpenVINO.
 
     Returns
     -------
@@ -59,12 +64,18 @@ def plan_compute(wanted: str = "auto") -> tuple[ComputePlan, str | None]:
     Raises
     ------
     ConfigurationError
-        If "cuda" is asked for and no GPU works.
+        If "cuda" is asked for and no GPU works, or "openvino" and it is not
+        installed.
     """
     if wanted not in DEVICES:
         raise ConfigurationError("device", f"{wanted!r}", f"choose one of {', '.join(DEVICES)}")
     if wanted == "cpu":
         return cpu_plan(), None
+    if wanted == OPENVINO:
+        if openvino_version() is None:
+            remedy = "run pip install 'deeppsma[openvino]', or choose --device cpu"
+            raise ConfigurationError("device", "OpenVINO is not installed", remedy)
+        return ComputePlan(OPENVINO, cpu_plan().precision), None
     reason, is_there = _gpu_problem()
     if reason is None:
         return ComputePlan("cuda", "float16"), None
@@ -108,7 +119,7 @@ def _gpu_problem() -> tuple[str | None, bool]:
 
 
 def make_deterministic() -> None:
-    """The same input gives the same numbers on a device: cuDNN does not try which algorithm is quickest today."""
+    """The same input gives the same numbers on a GPU: cuDNN does not try which algorithm is quickest today."""
     import torch
 
     torch.backends.cudnn.benchmark = False

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from deeppsma.core.run_log import RunLog
 from deeppsma.core.tracer import Tracer
-from deeppsma.inference.device import ComputePlan, make_deterministic, plan_compute
+from deeppsma.inference.device import OPENVINO, ComputePlan, cpu_plan, make_deterministic, plan_compute
 from deeppsma.inference.logits import Logits
 from deeppsma.inference.nnunet import plan_model_task
+from deeppsma.inference.openvino_engine import OpenVinoNetwork, openvino_network
 from deeppsma.inference.run import give_back, out_of_memory, run_task
 from deeppsma.inference.task import Task, plan_task
 from deeppsma.models.config import NetworkConfig
@@ -50,7 +51,7 @@ class InferenceSettings:
     window_overlap
         Of the windows, in [0, 1).
     device
-        "auto", "cuda" or "cpu".
+        "auto", "cuda", "cpu" or "openvino".
     progress
         Shows how many windows are done.
     """
@@ -116,11 +117,12 @@ def run_members(
     if not case.spaces or not members:
         return found
     with case.log.watch.stage("start torch"):
-        found.plan, fallback = plan_compute(settings.device)
-        make_deterministic()
+        found.plan, fallback = _plan_of(members, settings.device)
+        if found.plan.device != OPENVINO:
+            make_deterministic()
     if fallback:
         case.log.note(fallback)
-    networks: dict[str, torch.nn.Module] = {}
+    networks: dict[str, torch.nn.Module | OpenVinoNetwork] = {}
     for fixed in case.spaces:
         planner = _Planner(case, fixed, settings, found.plan.device)
         for member in members:
@@ -137,7 +139,7 @@ def run_members(
                 continue
             if member.name not in networks:
                 with case.log.watch.stage("read weights"):
-                    networks[member.name] = member.load()
+                    networks[member.name] = _loaded(member, found.plan, case.log)
             _run(member.name, networks[member.name], task, fixed, found, case.log, settings.progress, left)
             if member.network.exclusive:
                 del networks[member.name]  # its one space is done
@@ -158,7 +160,7 @@ def wanted_tracers(
 
 def _run(
     name: str,
-    network: torch.nn.Module,
+    network: torch.nn.Module | OpenVinoNetwork,
     task: Task,
     fixed: Tracer,
     found: Inference,
@@ -180,6 +182,19 @@ def _run(
     found.windows["settled"] += outcome.windows_settled
     logits = outcome.logits if left is None else _answers(whole, fixed, left, outcome.logits)
     found.logits[name] = found.logits[name].joined(fixed, logits)
+
+
+def _plan_of(members: Sequence[Member], device: str) -> tuple[ComputePlan, str | None]:
+    """Where members are run, and what did not go as asked for."""
+    plan, fallback = plan_compute(device)
+    others = [member.name for member in members if isinstance(member.network, ModelConfig)]
+    if plan.device == OPENVINO and others:
+        return cpu_plan(), f"OpenVINO not used: {others[0]} is a model of nnU-Net, which torch runs"
+    return plan, fallback
+
+
+def _loaded(member: Member, plan: ComputePlan, log: RunLog) -> torch.nn.Module | OpenVinoNetwork:
+    return openvino_network(member, log.note) if plan.device == OPENVINO else member.load()
 
 
 def _answers(

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.tracer import Tracer
-from deeppsma.inference.device import ComputePlan, cpu_plan
+from deeppsma.inference.device import OPENVINO, ComputePlan, cpu_plan
+from deeppsma.inference.openvino_engine import OpenVinoNetwork
 from deeppsma.inference.task import NotFiniteError, RunWindow, Task
 
 if TYPE_CHECKING:
     import torch
 
 
-def window_runner(network: torch.nn.Module, plan: ComputePlan) -> RunWindow:
+def window_runner(network: torch.nn.Module | OpenVinoNetwork, plan: ComputePlan) -> RunWindow:
     """A network on a device, in a precision."""
+    if isinstance(network, OpenVinoNetwork):
+        if plan.device == OPENVINO:
+            return network.runner(plan.precision)
+        network = network.in_torch()
     import torch
 
     network.to(plan.device)
@@ -56,12 +61,12 @@ class Outcome:
 
 
 def run_task(
-    network: torch.nn.Module,
+    network: torch.nn.Module | OpenVinoNetwork,
     task: Task,
     plan: ComputePlan,
     on_window: Callable[[], None] | None = None,
     on_fallback: Callable[[str], None] | None = None,
-    make_runner: Callable[[torch.nn.Module, ComputePlan], RunWindow] = window_runner,
+    make_runner: Callable[[Any, ComputePlan], RunWindow] = window_runner,
 ) -> Outcome:
     """Run a task; where memory or precision do not suffice, step down.
 
@@ -118,7 +123,7 @@ def _less_memory(task: Task, plan: ComputePlan) -> tuple[ComputePlan | None, str
     if not plan.small_windows and task.small_windows:
         return replace(plan, small_windows=True), f"windows of {task.small_windows[0].shape_zyx}"
     if plan.device != "cpu":
-        return cpu_plan(), "the CPU"
+        return cpu_plan(), "torch on the CPU" if plan.device == OPENVINO else "the CPU"
     return None, ""
 
 

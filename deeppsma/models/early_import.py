@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
@@ -26,6 +27,17 @@ def import_early() -> Future[ModuleType]:
         done.set_result(sys.modules[_SLOW])
         return done
     pool = ThreadPoolExecutor(1, thread_name_prefix="imports")
-    coming = pool.submit(import_module, _SLOW)
+    coming = pool.submit(_import)
     pool.shutdown(wait=False)
     return coming
+
+
+def _import() -> ModuleType:
+    """Looks for no garbage meanwhile: there is none among half a million new objects, and looking takes 0.4 s."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(_SLOW)
+    finally:
+        if collected:
+            gc.enable()

@@ -9,10 +9,10 @@ used as it is, is `deeppsma.models.nnunet.adopt`'s.)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deeppsma.core.errors import WeightsError
 from deeppsma.core.memory import raise_if_short
@@ -29,8 +29,10 @@ MANIFEST_NAME, WEIGHTS_NAME = "manifest.json", "weights.safetensors"
 FORMAT = 1
 NOTICE = "Not for clinical use."
 
-#: Networks that stay loaded, by folder, SHA-256 and configuration; None where each run loads its own.
-_kept: dict[tuple[str, str, NetworkConfig | ModelConfig], torch.nn.Module] | None = None
+#: Networks that stay loaded, by folder, SHA-256, configuration and engine; None where each run loads its own.
+_kept: dict[Hashable, Any] | None = None
+
+_Kept = TypeVar("_Kept")
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,7 @@ class Member:
             If the file is missing, damaged, not the one of the manifest, or
             of another architecture.
         """
-        if _kept is None:
-            return self._load()
-        key = (str(self.folder), self.sha256, self.network)
-        if key not in _kept:
-            _kept[key] = self._load()
-        return _kept[key]
+        return kept(("torch", str(self.folder), self.sha256, self.network), self._load)
 
     def _load(self) -> torch.nn.Module:
         import torch
@@ -126,6 +123,16 @@ def keep_networks() -> None:
     global _kept  # noqa: PLW0603 - the process's, as its memory is
     if _kept is None:
         _kept = {}
+
+
+def kept(key: Hashable, load: Callable[[], _Kept]) -> _Kept:
+    """What is loaded under a key: anew each time, or once if `keep_networks` was called."""
+    if _kept is None:
+        return load()
+    if key not in _kept:
+        _kept[key] = load()
+    found: _Kept = _kept[key]
+    return found
 
 
 def _build(config: NetworkConfig | ModelConfig) -> torch.nn.Module:

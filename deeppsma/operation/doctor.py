@@ -7,19 +7,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from deeppsma.core.defaults import DEFAULT_RECIPE
 from deeppsma.core.errors import DeepPsmaError, InputError
 from deeppsma.core.threads import usable_cores
-from deeppsma.inference.device import ComputePlan, plan_compute
+from deeppsma.inference.device import OPENVINO, ComputePlan, plan_compute
+from deeppsma.inference.openvino_engine import OpenVinoNetwork, openvino_network
 from deeppsma.models.config import NetworkConfig
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import load_recipe
+
+if TYPE_CHECKING:
+    import torch
 
 #: A usual case of the default recipe needs 1.7 GB; the largest geometry of the real data set twice that.
 WANTED_MEMORY_BYTES = 4_000_000_000
@@ -72,7 +76,7 @@ def examine(
     weights
         Folder with members that come before the shipped ones, or None.
     device
-        "auto", "cuda" or "cpu".
+        "auto", "cuda", "cpu" or "openvino".
     recipe
         Whose members are looked at.
 
@@ -124,17 +128,23 @@ def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
 
 def _weights(member: Member, plans: list[ComputePlan]) -> Finding:
     """Verify the hash, and run one window: a GPU that imports may still have no kernel for this network."""
-    network = member.load()
+    network: torch.nn.Module | OpenVinoNetwork = member.load()
     check, seen = f"weights {member.name}", f"SHA-256 {member.sha256[:12]}, trained on {member.trained_on}"
     if not plans or not isinstance(member.network, NetworkConfig):
         return Finding(check, "ok", f"{seen}; loaded, no window was run")
     from deeppsma.inference.run import window_runner
 
+    said: list[str] = []
+    if plans[0].device == OPENVINO:
+        network = openvino_network(member, said.append)
     shape = len(member.network.channels), *member.network.patch_zyx
     logits = window_runner(network, plans[0])(np.zeros(shape, dtype=np.float32))
     if not np.isfinite(logits).all():
         return Finding(check, "failed", f"{seen}; a window gives values that are not finite", "use --device cpu")
-    return Finding(check, "ok", f"{seen}; one window of {'x'.join(map(str, shape))} ran")
+    ran = f"{seen}; one window of {'x'.join(map(str, shape))} ran"
+    if said:
+        return Finding(check, "warning", f"{ran}; {said[0]}", "mend that, or choose --device cpu")
+    return Finding(check, "ok", ran)
 
 
 def _memory() -> Finding:

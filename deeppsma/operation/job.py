@@ -45,7 +45,7 @@ class Job:
     recipe
         Name of a recipe.
     device
-        "auto", "cuda" or "cpu".
+        "auto", "cuda", "cpu" or "openvino".
     weights
         Folder with members that come before the shipped ones, or None.
     picture

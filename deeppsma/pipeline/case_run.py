@@ -19,6 +19,7 @@ from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.run_log import RunLog
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
+from deeppsma.inference.device import OPENVINO
 from deeppsma.inference.ensemble import Inference, InferenceSettings, ProgressBar, run_members
 from deeppsma.inference.logits import Logits
 from deeppsma.io.case import Case
@@ -46,7 +47,7 @@ class CaseRun:
         Names are unique, and so are the names of different members; all with
         one window overlap.
     device
-        "auto", "cuda" or "cpu".
+        "auto", "cuda", "cpu" or "openvino".
     progress
         Shows how many windows are done.
     log
@@ -84,7 +85,7 @@ class CaseRun:
         for method in methods:
             for note in method.notes:
                 self.log.note(note)
-        self._imports = import_early()
+        self._imports = None if device == OPENVINO else import_early()  # it starts without torch
         whole_pets = any(member.network.exclusive for member in self._members)
         self.prepared = PreparedCase(case, self.log, keep_pets=whole_pets)
         self._check_images()
@@ -123,7 +124,8 @@ class CaseRun:
             before leave nothing to decide, a member does not answer. None: all
             answer everywhere, and any method may be applied.
         """
-        self._imports.result()
+        if self._imports is not None:
+            self._imports.result()
         before = self._inference or Inference()
         if missing := [member for member in members if member.name not in before.logits]:
             unsettled = None if deciding is None else unsettled_by(deciding, before.logits)

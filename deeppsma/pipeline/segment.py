@@ -93,7 +93,7 @@ def segment(
         Where the recipe's members are; a folder comes before the shipped
         weights. None for the shipped ones.
     device
-        "auto", "cuda" or "cpu".
+        "auto", "cuda", "cpu" or "openvino".
     progress
         Shows how many windows are done.
     watch

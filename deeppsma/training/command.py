@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from deeppsma.core.errors import ConfigurationError, InputError
 from deeppsma.core.settings import read_toml
-from deeppsma.inference.device import plan_compute
+from deeppsma.inference.device import OPENVINO, plan_compute
 from deeppsma.io.layouts import load_case
 from deeppsma.models.config import NetworkConfig, load_network
 from deeppsma.models.store import WeightsStore
@@ -119,6 +119,8 @@ def run_training(request: TrainRequest) -> Member:
     """
     take_gpu()
     plan, fallback = plan_compute(request.device)
+    if plan.device == OPENVINO:
+        raise ConfigurationError("--device", OPENVINO, "networks are trained in torch: choose auto, cuda or cpu")
     with joined(plan.device) as processes:
         if processes.first:
             _check_place(request)

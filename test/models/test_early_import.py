@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 import threading
@@ -34,3 +35,17 @@ def test_it_comes_while_something_else_is_done():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert said.stdout.split() == ["False", "True", "True"]
+
+
+@pytest.mark.parametrize("collected", [True, False])
+def test_no_garbage_is_looked_for_meanwhile(monkeypatch, tmp_path, collected):
+    (tmp_path / f"many_objects_{collected}.py").write_text("import gc\nwas_collected = gc.isenabled()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(early_import, "_SLOW", f"many_objects_{collected}")
+    if not collected:
+        gc.disable()
+    try:
+        assert not import_early().result(timeout=60).was_collected
+        assert gc.isenabled() is collected
+    finally:
+        gc.enable()
