@@ -122,7 +122,8 @@ def _converted(member: Member) -> NetworkIr:
     with warnings.catch_warnings():
         # What OpenVINO asks torch for still works there, on borrowed time.
         warnings.filterwarnings("ignore", ".*torch.jit.* is deprecated", DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit._trace.TracerWarning)  # of shapes, which each window's size sets anew
+        # Of shapes, which each window's size sets anew.
+        warnings.filterwarnings("ignore", category=torch.jit._trace.TracerWarning)
         decoder = TorchScriptPythonDecoder(member.load(), example_input=example)
     model = frontend.convert(frontend.load(decoder))  # looks into the decoder until it is done
     model.reshape([1, len(network.channels), -1, -1, -1])
