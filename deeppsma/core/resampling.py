@@ -47,13 +47,29 @@ def resample(
     import SimpleITK as sitk
 
     transform = transform or RigidTransform()
-    seen = Box.around_points(volume.geometry.world_to_index(transform.apply(grid.corners_world())))
-    box = seen.grown((2, 2, 2)).clipped(volume.geometry.shape_zyx) if seen is not None else None
-    if box is None or box.size == 0:
+    box = seen_box(volume.geometry, grid, transform)
+    if box.size == 0:
         return np.full(grid.shape_zyx, outside, dtype=volume.voxels.dtype)
     # What the grid cannot see is not copied.
     part = Volume(volume.voxels[box.slices], volume.geometry.cropped(box))
     return np.asarray(sitk.GetArrayFromImage(resample_image(part.to_sitk(), grid, transform, labels, outside)))
+
+
+def seen_box(image: Geometry, grid: Geometry, transform: RigidTransform | None = None, margin_mm: float = 0) -> Box:
+    """Voxels of an image that can reach a grid on which it is resampled; empty where none can.
+
+    Parameters
+    ----------
+    image, grid, transform
+        As for `resample`.
+    margin_mm
+        How far beyond the grid's outermost centres.
+    """
+    seen = Box.around_points(image.world_to_index((transform or RigidTransform()).apply(grid.corners_world())))
+    if seen is None:
+        return Box((0, 0, 0), (0, 0, 0))
+    z, y, x = (2 + int(np.ceil(margin_mm / spacing)) for spacing in image.spacing_zyx)
+    return seen.grown((z, y, x)).clipped(image.shape_zyx)
 
 
 def resample_labels(organs: Volume | None, grid: Geometry, transform: RigidTransform | None = None) -> NDArray:

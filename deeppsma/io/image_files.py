@@ -201,18 +201,20 @@ def write_image(volume: Volume, path: Path, compress: bool = True) -> None:
         raise OutputError(path, f"could not be written ({found})", "check the folder's free space and rights")
 
 
-def _own_view(image: sitk.Image) -> NDArray:
-    """Array over the image's own memory, kept alive by the array; no copy.
+class _Owner:
+    """Memory of a SimpleITK image, kept alive by whoever looks at it.
 
-    A SimpleITK view does not own its image. Wrapping it in an array whose base
-    is a small owner object makes the pair safe to hand on.
+    Of the module: a class made for each image would be garbage that goes only
+    when cycles are looked for, and the image with it.
     """
-    import SimpleITK as sitk
 
-    view = sitk.GetArrayViewFromImage(image)
+    def __init__(self, image: sitk.Image) -> None:
+        import SimpleITK as sitk
 
-    class _Owner:
-        __array_interface__ = view.__array_interface__
-        keeps = (image, view)
+        self._image, self._view = image, sitk.GetArrayViewFromImage(image)
+        self.__array_interface__ = self._view.__array_interface__
 
-    return np.asarray(_Owner())
+
+def _own_view(image: sitk.Image) -> NDArray:
+    """Array over the image's own memory, no copy; it keeps the image alive, which a SimpleITK view does not."""
+    return np.asarray(_Owner(image))

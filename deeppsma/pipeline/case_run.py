@@ -87,7 +87,7 @@ class CaseRun:
                 self.log.note(note)
         self._imports = None if device == OPENVINO else import_early()  # it starts without torch
         whole_pets = any(member.network.exclusive for member in self._members)
-        self.prepared = PreparedCase(case, self.log, keep_pets=whole_pets)
+        self.prepared = PreparedCase(case, self.log, keep_whole=whole_pets)
         self._check_images()
         self._inference: Inference | None = None
 

@@ -12,10 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deeppsma.core.box import IndexZyx
+from deeppsma.core.box import Box, IndexZyx
 from deeppsma.core.errors import InputError
 from deeppsma.core.geometry import Geometry
-from deeppsma.core.resampling import resample, resample_labels
+from deeppsma.core.resampling import resample, resample_labels, seen_box
 from deeppsma.core.run_log import RunLog
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
@@ -32,6 +32,11 @@ SEES_NO_ORGANS = (
     "the network sees no organs and calls normal uptake disease (kidneys, liver, bladder, glands; with the shipped "
     "weights DSC 0.2 for 0.9 on synthetic patients): do not rely on this mask, give TotalSegmentator's map"
 )
+
+
+#: How far beyond the spaces organ maps and CTs are kept: the centre of the last block of a network's working grid may
+#: lie beyond its space's last voxel by half a block.
+_MARGIN_MM = 30.0
 
 
 class Network(Protocol):
@@ -60,8 +65,9 @@ class PreparedCase:
         The case; its headers are checked, its PETs are read now.
     log
         Timings and notes are added to it.
-    keep_pets
-        Keep the whole PETs in memory; else `pet` reads them again.
+    keep_whole
+        Keep the whole PETs in memory, and whole organ maps and CTs; else
+        `pet` reads them again, and of the others what the spaces see stays.
 
     Attributes
     ----------
@@ -74,9 +80,10 @@ class PreparedCase:
         If a PET is unusable.
     """
 
-    def __init__(self, case: Case, log: RunLog | None = None, keep_pets: bool = False) -> None:
+    def __init__(self, case: Case, log: RunLog | None = None, keep_whole: bool = False) -> None:
         self.case = case
         self.log = log or RunLog(case=case.name)
+        self._keeps_whole = keep_whole
         self._organs: dict[Tracer, Volume | None] = {}
         self._cts: dict[Tracer, Volume | None] = {}
         self._channels: dict[tuple[Tracer, str, IndexZyx], Channel] = {}
@@ -86,7 +93,7 @@ class PreparedCase:
         pets = {tracer: self._read_pet(tracer) for tracer in case.tracers}
         with self.log.watch.stage("spaces"):
             self.spaces = build_spaces(pets, case.thresholds, case.fdg_to_psma)
-        self._pets = pets if keep_pets else {}
+        self._pets = pets if keep_whole else {}
 
     def _notes(self) -> list[str]:
         lines = list(self.case.notes)
@@ -127,25 +134,38 @@ class PreparedCase:
             return straightened(pet) if self.is_tilted(tracer) else upright(pet)
 
     def organs(self, tracer: Tracer) -> Volume | None:
-        """Organ map on its own grid, upright, uint8; None where the case has none."""
+        """Organ map on its own grid, upright, uint8, as far as the spaces see it; None where the case has none."""
         if tracer not in self._organs:
             with self.log.watch.stage("read organs, CT"):
                 study = self.case.studies.get(tracer)
                 volume = study.read_organs() if study is not None else None
-                self._organs[tracer] = None if volume is None else upright(volume)
+                self._organs[tracer] = None if volume is None else self._near_spaces(tracer, upright(volume))
         return self._organs[tracer]
+
+    def _near_spaces(self, tracer: Tracer, volume: Volume) -> Volume:
+        """What the spaces see of an image, and a margin, so that the rest of it can go."""
+        if self._keeps_whole or not self.spaces:
+            return volume
+        seen: Box | None = None
+        for fixed, space in self.spaces.items():
+            if tracer is not fixed and not space.sees_other:
+                continue
+            transform = None if tracer is fixed else self.case.transform(fixed)
+            box = seen_box(volume.geometry, space.geometry, transform, _MARGIN_MM)
+            seen = box.union(seen) if box.size else seen
+        return volume if seen is None else volume.cropped(seen)
 
     def organs_if_read(self, tracer: Tracer) -> Volume | None:
         """The organ map, if something has asked for it before: for what is worth knowing, but not worth reading."""
         return self._organs.get(tracer)
 
     def ct(self, tracer: Tracer) -> Volume | None:
-        """CT on its own grid, upright, HU; None where the case has none."""
+        """CT on its own grid, upright, HU, as far as the spaces see it; None where the case has none."""
         if tracer not in self._cts:
             with self.log.watch.stage("read organs, CT"):
                 study = self.case.studies.get(tracer)
                 volume = study.read_ct() if study is not None else None
-                self._cts[tracer] = None if volume is None else upright(volume)
+                self._cts[tracer] = None if volume is None else self._near_spaces(tracer, upright(volume))
                 if study is not None and study.ct is not None and study.ct.unsaid_position is not None:
                     self.log.note(f"{tracer.upper()} CT: {study.ct.unsaid_position}")
         return self._cts[tracer]
@@ -230,7 +250,9 @@ class PreparedCase:
         )
 
     def whole_sight(self, tracer: Tracer) -> Sight:
-        """A tracer's session on the whole grid of its own PET, upright."""
+        """A tracer's session on the whole grid of its own PET, upright; of a case whose images are kept whole."""
+        if not self._keeps_whole:
+            raise ValueError("whole images of a case are wanted that was prepared without keep_whole")
         pet = self.pet(tracer)
         return Sight(
             pet.voxels,

@@ -92,15 +92,16 @@ def build_spaces(
         threshold inside the other's field of view or its own: there is no
         disease then.
     """
-    hot = {tracer: pets[tracer].voxels >= np.float32(thresholds[tracer]) for tracer in pets}
+    # Places, not masks: a mask of the largest grid takes as much as the whole crop.
+    hot = {tracer: np.flatnonzero(pets[tracer].voxels >= np.float32(thresholds[tracer])) for tracer in pets}
     spaces = {}
     for fixed in pets:
         moving = fixed.other
         to_fixed = to_other_session(moving, fdg_to_psma) if fdg_to_psma is not None and moving in pets else None
         full = pets[fixed].geometry
-        box = Box.around_mask(hot[fixed])
+        box = _box_of(hot[fixed], full.shape_zyx)
         if to_fixed is not None:
-            for points in mapped_indices(hot[moving], pets[moving].geometry, full, to_fixed):
+            for points in _mapped(hot[moving], pets[moving].geometry, full, to_fixed):
                 mapped = Box.around_points(points)
                 box = mapped.union(box) if mapped is not None else box
         if box is None:
@@ -108,14 +109,24 @@ def build_spaces(
         box = box.grown((MARGIN_VOXELS,) * 3).clipped(full.shape_zyx)
         if box.size == 0:
             continue
-        spaces[fixed] = _space(fixed, pets, hot, box, to_fixed)
+        spaces[fixed] = _space(fixed, pets, hot[moving] if moving in pets else None, thresholds[fixed], box, to_fixed)
     return spaces
+
+
+def _box_of(flat: NDArray[np.int64], shape_zyx: IndexZyx) -> Box | None:
+    """Smallest box that holds the voxels at these places; None without one."""
+    if not len(flat):
+        return None
+    bounds = [(int(axis.min()), int(axis.max()) + 1) for axis in np.unravel_index(flat, shape_zyx)]
+    (z0, z1), (y0, y1), (x0, x1) = bounds
+    return Box((z0, y0, x0), (z1, y1, x1))
 
 
 def _space(
     fixed: Tracer,
     pets: Mapping[Tracer, Volume],
-    hot: Mapping[Tracer, NDArray[np.bool_]],
+    moving_hot: NDArray[np.int64] | None,
+    threshold_suv: float,
     box: Box,
     to_fixed: RigidTransform | None,
 ) -> Space:
@@ -123,11 +134,11 @@ def _space(
     full = pets[fixed].geometry
     geometry = full.cropped(box)
     corners = np.zeros(box.shape_zyx, dtype=bool)
-    if to_fixed is None:
+    if to_fixed is None or moving_hot is None:
         moving_pet = np.zeros(box.shape_zyx, dtype=np.float32)
     else:
         moving_pet = resample(pets[moving], geometry, to_fixed.inverse())
-        for points in mapped_indices(hot[moving], pets[moving].geometry, geometry, to_fixed):
+        for points in _mapped(moving_hot, pets[moving].geometry, geometry, to_fixed):
             mark_corners(corners, points)
     own = pets[fixed].cropped(box).voxels
     return Space(
@@ -136,7 +147,7 @@ def _space(
         box,
         geometry,
         {fixed: own, moving: moving_pet},
-        {fixed: hot[fixed][box.slices].copy(), moving: corners},
+        {fixed: own >= np.float32(threshold_suv), moving: corners},
         to_fixed is not None,
     )
 
@@ -155,15 +166,20 @@ def mapped_indices(
     transform
         Maps world points of the source's session to the target's.
 
-    Yields
-    ------
-    ndarray
+    Returns
+    -------
+    iterator of ndarray
         (n, 3) continuous z, y, x indices of the target grid.
     """
-    flat = np.flatnonzero(mask)
+    return _mapped(np.flatnonzero(mask), source, target, transform)
+
+
+def _mapped(
+    flat: NDArray[np.int64], source: Geometry, target: Geometry, transform: RigidTransform
+) -> Iterator[NDArray[np.float64]]:
     index_map = np.linalg.inv(target.world_from_index) @ transform.matrix @ source.world_from_index
     for start in range(0, len(flat), _CHUNK):
-        index = np.stack(np.unravel_index(flat[start : start + _CHUNK], mask.shape), axis=1).astype(float)
+        index = np.stack(np.unravel_index(flat[start : start + _CHUNK], source.shape_zyx), axis=1).astype(float)
         yield index @ index_map[:3, :3].T + index_map[:3, 3]
 
 

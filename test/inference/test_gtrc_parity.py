@@ -74,7 +74,7 @@ def agree(name, model, case, tracer, python, place, plain=None):
     assert done.returncode == 0, done.stderr
     member = adopt_model(name, model, mirrored=True)
     with patch("deeppsma.inference.ensemble.plan_compute", lambda _: (ComputePlan("cpu", "float32"), None)):
-        logits = run_members(PreparedCase(case), [member]).logits[name].of(tracer, tracer)
+        logits = run_members(PreparedCase(case, keep_whole=True), [member]).logits[name].of(tracer, tracer)
     ours = softmax(logits, axis=0)
     hot = pet.voxels >= np.float32(case.study(tracer).threshold_suv)
     with np.load(place / "official.npz") as theirs:

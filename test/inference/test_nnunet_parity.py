@@ -84,7 +84,7 @@ def test_an_imported_model_says_of_a_case_what_nnunet_says(official, platform_ca
     )
     member = import_weights(request, TINY_NETWORK)
     with patch("deeppsma.inference.ensemble.plan_compute", lambda _: (ComputePlan("cpu", "float32"), None)):
-        logits = run_members(PreparedCase(case), [member]).logits["m"]
+        logits = run_members(PreparedCase(case, keep_whole=True), [member]).logits["m"]
     ours = softmax(logits.of(Tracer.FDG, Tracer.FDG), axis=0)
     assert not logits.knows(Tracer.PSMA, Tracer.PSMA)  # the model is not for it
     hot = pet.voxels >= np.float32(study.threshold_suv)

@@ -1,5 +1,6 @@
 import gc
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,20 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/l\xfct.mha"))
     with pytest.raises(InputError, match="not UTF-8"):
         _ = ImageFile(path).geometry
+
+
+def test_an_image_goes_with_its_last_reader_without_a_search_for_cycles(tmp_path):
+    path = tmp_path / "a.mha"
+    write_image(volume(), path)
+    voxels = ImageFile(path).read().voxels
+    owner, base = None, voxels
+    while base is not None and owner is None:
+        owner = weakref.ref(base) if type(base).__name__ == "_Owner" else None
+        base = getattr(base, "base", None)
+    assert owner is not None
+    gc.disable()
+    try:
+        del voxels, base
+        assert owner() is None
+    finally:
+        gc.enable()

@@ -7,9 +7,11 @@ from builders.cases import GRIDS, TINY_NETWORK, memory_case, write_platform_case
 from builders.networks import CLASSES
 
 from deeppsma.core.errors import InputError
+from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.layouts import load_case
+from deeppsma.preprocessing import prepared_case
 from deeppsma.preprocessing.prepared_case import SEES_NO_ORGANS, PreparedCase
 
 PET_ONLY = replace(TINY_NETWORK, channels=("fdg_pet", "psma_pet"), organ_embedding=0)
@@ -49,7 +51,7 @@ def test_a_whole_pet_is_kept_only_if_asked_for(platform_case, read):
     PreparedCase(load_case(platform_case)).pet(Tracer.FDG)
     assert kinds(read).count("fdg-pet") == 2
     read.clear()
-    PreparedCase(load_case(platform_case), keep_pets=True).pet(Tracer.FDG)
+    PreparedCase(load_case(platform_case), keep_whole=True).pet(Tracer.FDG)
     assert kinds(read).count("fdg-pet") == 1
 
 
@@ -122,3 +124,24 @@ def test_sessions_that_are_not_registered_do_not_see_each_other():
     assert prepared.log.fallbacks == ["no registration of the two sessions: each tracer is seen in its own space alone"]
     with pytest.raises(ValueError, match="not registered"):
         case.transform(Tracer.FDG)
+
+
+@pytest.mark.parametrize("margin_mm", [0.0, 30.0])
+def test_of_organ_maps_what_the_spaces_see_stays(platform_case, monkeypatch, margin_mm):
+    monkeypatch.setattr(prepared_case, "_MARGIN_MM", margin_mm)
+    case = load_case(platform_case)
+    studies = {t: replace(s, threshold_suv=0.9 * float(s.read_pet().voxels.max())) for t, s in case.studies.items()}
+    whole, near = (PreparedCase(replace(case, studies=studies), keep_whole=kept) for kept in (True, False))
+    sizes = []
+    for tracer in Tracer:
+        there, kept = whole.organs(tracer), near.organs(tracer)
+        sizes += [kept.voxels.size, there.voxels.size]
+        for fixed in Tracer:
+            grid = near.spaces[fixed].geometry
+            grid = grid if margin_mm == 0 else grid.coarsened((7, 9, 9))  # its last centres lie beyond the space
+            transform = None if fixed is tracer else near.case.transform(fixed)
+            assert np.array_equal(resample(kept, grid, transform, True), resample(there, grid, transform, True))
+    if margin_mm == 0:
+        assert sum(sizes[::2]) < sum(sizes[1::2])
+    with pytest.raises(ValueError, match="prepared without keep_whole"):
+        near.whole_sight(Tracer.FDG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +49,25 @@ class Groups:
 
         The nearest of the values themselves, not interpolated; NaN are left out.
         """
-        known = ~np.isnan(values)
-        number, values = self.number[known], values[known]
-        order = np.argsort(values, kind="stable")
-        ordered = values[order[np.argsort(number[order], kind="stable")]]
-        sizes = np.bincount(number, minlength=self.count)
-        starts = np.cumsum(sizes) - sizes
-        filled = sizes > 0
         out = np.full((len(shares), self.count), np.nan)
-        for row, share in zip(out, shares, strict=True):
-            place = starts[filled] + np.rint(share * (sizes[filled] - 1)).astype(np.intp)
-            row[filled] = ordered[place]
+        sorted_by_group = values[self._order]
+        stops = np.cumsum(self.sizes).astype(np.intp)
+        for group in np.flatnonzero(self.sizes):
+            own = sorted_by_group[stops[group] - int(self.sizes[group]) : stops[group]]
+            unknown = np.isnan(own)
+            if unknown.any():
+                own = own[~unknown]
+            if len(own):
+                places = [round(share * (len(own) - 1)) for share in shares]
+                out[:, group] = np.partition(own, places)[places]
         return out
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        """Places of the values, group by group."""
+        # A stable sort of 16-bit numbers takes one pass for each byte.
+        narrow = self.number.astype(np.uint16) if self.count <= 1 << 16 else self.number
+        return np.argsort(narrow, kind="stable")
 
 
 def _ratio(sums: NDArray, sizes: NDArray) -> NDArray[np.float64]:

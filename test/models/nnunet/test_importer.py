@@ -63,7 +63,7 @@ def test_windows_that_cannot_matter_change_nothing(platform_case, tmp_path):
     write_model(tmp_path / "model", "transposed", folds=("all",))
     member = import_weights(ImportRequest(tmp_path / "model", tmp_path / "m", "fdg", tuple(CHANNELS)), TINY_NETWORK)
     case = load_case(platform_case)
-    job = plan_model_task(member.network, PreparedCase(case))
+    job = plan_model_task(member.network, PreparedCase(case, keep_whole=True))
     runner = window_runner(member.load(), cpu_plan())
     assert np.array_equal(job.run(runner)[Tracer.FDG], job.run(runner, skip=False)[Tracer.FDG])
 
@@ -71,7 +71,7 @@ def test_windows_that_cannot_matter_change_nothing(platform_case, tmp_path):
 def test_a_model_may_be_fed_uptake_against_the_organ(platform_case):
     case = load_case(platform_case)
     pet, organs = case.fdg.read_pet(), case.fdg.read_organs()
-    image = make_channel("contrast", PreparedCase(case).whole_sight(Tracer.FDG)).image
+    image = make_channel("contrast", PreparedCase(case, keep_whole=True).whole_sight(Tracer.FDG)).image
     labels = resample(organs, pet.geometry, labels=True)
     assert np.allclose(image, organ_contrast(pet.voxels, labels, 2.5), atol=1e-6)
 
