@@ -190,6 +190,12 @@ def _add_experiments(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command.add_argument(
         "--crossval", type=Path, metavar="CV", help="OUT of 'deeppsma crossval': makes table 1, and is the ensemble"
     )
+    command.add_argument(
+        "--froc",
+        default="",
+        metavar="R",
+        help=f"whose cutoff is moved for the FROC (default {SUBMITTED_RECIPE}, else the first of the recipes)",
+    )
     add_device(command)
     command.set_defaults(run=_experiments)
 

@@ -46,6 +46,7 @@ class ExperimentsRequest:
     weights: Path | None = None
     crossval: Path | None = None
     device: str = "auto"
+    froc: str = ""
 
 
 def run_experiments(request: ExperimentsRequest) -> str:
@@ -56,7 +57,7 @@ def run_experiments(request: ExperimentsRequest) -> str:
     """
     crossval = read_crossval(request.crossval) if request.crossval is not None else None
     methods = _methods(request, crossval)
-    swept = SUBMITTED_RECIPE if SUBMITTED_RECIPE in [method.name for method in methods] else methods[0].name
+    swept = _swept(request.froc, [method.name for method in methods])
     folders = cohort_folders(request.cohort)
     if crossval is not None and any(fingerprint(folder) in crossval.cases for folder in folders):
         raise InputError(request.cohort, "cases of the cross-validation itself", "give a cohort that it has not seen")
@@ -87,6 +88,13 @@ def run_experiments(request: ExperimentsRequest) -> str:
     (request.out / REPORT_NAME).write_text(text, encoding="utf-8")
     (request.out / CSV_NAME).write_text(csv_table(scores, [folder.name for folder in folders]), encoding="utf-8")
     return text
+
+
+def _swept(wanted: str, names: Sequence[str]) -> str:
+    """Whose cutoff is moved: the one that is named, else the submitted recipe, else the first."""
+    if wanted and wanted not in names:
+        raise ConfigurationError("--froc", wanted, f"choose one of the recipes: {', '.join(names)}")
+    return wanted or (SUBMITTED_RECIPE if SUBMITTED_RECIPE in names else names[0])
 
 
 def _methods(request: ExperimentsRequest, crossval: Crossval | None) -> list[Method]:

@@ -73,7 +73,7 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
         if method.recipe.refinement:
             removals[method.name] = _removals(found, references[Tracer.FDG], run)
         if method.name == swept:
-            each = [run.on_pets(run.apply_with(method, cutoffs=dict.fromkeys(Tracer, cutoff))) for cutoff in CUTOFFS]
+            each = [run.on_pets(found) for found in run.swept(method, CUTOFFS)]
             sweep = {t: [count_lesions(masks[t].voxels > 0, references[t].truth) for masks in each] for t in Tracer}
     return CaseScores(scores, sweep, removals, run.log.fallbacks)
 

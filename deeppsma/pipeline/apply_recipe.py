@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.lesions import Scene
 from deeppsma.postprocessing.refinement import refine
 from deeppsma.postprocessing.region_growing import grow
-from deeppsma.postprocessing.second_opinion.decide import Role, judge
+from deeppsma.postprocessing.second_opinion.decide import Role, judge, judged
 from deeppsma.postprocessing.second_opinion.evidence import Evidence, gather_evidence
 from deeppsma.postprocessing.second_opinion.focus_lines import focus_lines
 from deeppsma.postprocessing.second_opinion.store import load_second_opinions
@@ -167,13 +167,43 @@ def _of_second_opinion(
     for missing in evidence.missing:
         case.log.note(f"no {missing}: the second opinion does without")
     with case.log.watch.stage("second opinion"):
-        opinion = judge(model, evidence)
+        opinion = judge(model, evidence, method.recipe.cutoff(tracer))
         lines = focus_lines(model, opinion, evidence, space.geometry)
     if model.role is not Role.SAYS:
         mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
         mask[space.hot] = opinion.disease
         return mask, lines
     return _of_logits(tracer, method, case, logits), lines
+
+
+def swept(
+    method: Method, case: PreparedCase, logits: Mapping[str, Logits], cutoffs: Sequence[float]
+) -> list[CropMasks]:
+    """Masks at each of several cutoffs, the same for both tracers; foci are judged once.
+
+    Parameters
+    ----------
+    method, case, logits
+        As for `apply_recipe`.
+    cutoffs
+        Probabilities, between 0 and 1.
+    """
+    recipe = method.recipe
+    if not recipe.second_opinion:
+        each = (replace(method, recipe=replace(recipe, cutoffs=dict.fromkeys(Tracer, cutoff))) for cutoff in cutoffs)
+        return [apply_recipe(at_cutoff, case, logits) for at_cutoff in each]
+    models = load_second_opinions(recipe.second_opinion).models
+    masks: list[dict[Tracer, NDArray[np.bool_]]] = [{} for _ in cutoffs]
+    for tracer, space in case.spaces.items():
+        model = models[tracer]
+        evidence = evidence_of(tracer, [member.name for member in method.members], case, logits)
+        opinion = judge(model, evidence)
+        for cutoff, at_cutoff in zip(cutoffs, masks, strict=True):
+            at_cutoff[tracer] = np.zeros(space.geometry.shape_zyx, dtype=bool)
+            at_cutoff[tracer][space.hot] = judged(
+                evidence.mean, opinion.logit[opinion.piece], model.offset, model.role, cutoff
+            )
+    return [CropMasks(each) for each in masks]
 
 
 def _of_probabilities(

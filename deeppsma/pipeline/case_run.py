@@ -7,8 +7,6 @@ after the networks look at the logits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +23,7 @@ from deeppsma.inference.logits import Logits
 from deeppsma.io.case import Case
 from deeppsma.models.early_import import import_early
 from deeppsma.models.weights import Member
-from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, probabilities
+from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, probabilities, swept
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.run_report import Findings, Resources, RunReport, describe_run
 from deeppsma.pipeline.settling import unsettled_by
@@ -141,9 +139,9 @@ class CaseRun:
         """Masks that a method makes, on the crops of the spaces; its members must be those of the run's methods."""
         return apply_recipe(method, self.prepared, self.logits)
 
-    def apply_with(self, method: Method, **changes: Any) -> CropMasks:
-        """As `apply`, with other settings of the recipe: other cutoffs, say."""
-        return self.apply(replace(method, recipe=replace(method.recipe, **changes)))
+    def swept(self, method: Method, cutoffs: Sequence[float]) -> list[CropMasks]:
+        """As `apply`, at each of several cutoffs."""
+        return swept(method, self.prepared, self.logits, cutoffs)
 
     def on_pets(self, found: CropMasks) -> dict[Tracer, Volume]:
         """Masks as 0/1, uint8, on the exact grids of the PETs' files; empty where nothing was found."""

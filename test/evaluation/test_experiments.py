@@ -67,6 +67,27 @@ def test_the_sweep_moves_the_cutoff(cohort, tiny_weights):
             assert found.sweep[tracer][CUTOFFS.index(cutoff)] == wanted
 
 
+def test_a_second_opinion_is_swept_too(cohort, tiny_weights):
+    store = WeightsStore((tiny_weights,))
+    labelled = load_labelled(cohort / "train_0001")
+    recipe = load_recipe("second_opinion")
+    found = score_case(labelled, [Method.choose(recipe, store)], "second_opinion", "cpu")
+    for cutoff in (0.02, 0.5, 0.98):
+        masks = segment(labelled.case, replace(recipe, cutoffs=dict.fromkeys(Tracer, cutoff)), store, "cpu").masks
+        for tracer in Tracer:
+            wanted = count_lesions(masks[tracer].voxels > 0, labelled.truths[tracer].read().voxels > 0)
+            assert found.sweep[tracer][CUTOFFS.index(cutoff)] == wanted
+    assert len({found.sweep[Tracer.FDG][CUTOFFS.index(cutoff)] for cutoff in (0.02, 0.98)}) == 2
+
+
+def test_whose_cutoff_is_moved():
+    assert command._swept("", ["mean", "bothways"]) == "bothways"
+    assert command._swept("", ["mean", "second_opinion"]) == "mean"
+    assert command._swept("second_opinion", ["mean", "second_opinion"]) == "second_opinion"
+    with pytest.raises(ConfigurationError, match="choose one of the recipes: mean, second_opinion"):
+        command._swept("best", ["mean", "second_opinion"])
+
+
 def test_each_network_runs_once_for_all_recipes(cohort, tiny_weights, monkeypatch):
     from deeppsma.inference import ensemble
 

@@ -114,7 +114,7 @@ class Opinion:
     missing: tuple[str, ...]
 
 
-def judge(model: SecondOpinion, evidence: Evidence) -> Opinion:
+def judge(model: SecondOpinion, evidence: Evidence, cutoff: float = 0.5) -> Opinion:
     """A second opinion on one tracer.
 
     Parameters
@@ -123,6 +123,9 @@ def judge(model: SecondOpinion, evidence: Evidence) -> Opinion:
         Of that tracer.
     evidence
         See `deeppsma.postprocessing.second_opinion.evidence.gather_evidence`.
+    cutoff
+        Probability from which on a voxel is disease, of what the network and
+        the trees say together.
 
     Returns
     -------
@@ -141,16 +144,19 @@ def judge(model: SecondOpinion, evidence: Evidence) -> Opinion:
     piece = pieces(evidence.suv / np.float32(evidence.threshold_suv), evidence.hot, found, evidence.spacing_zyx)
     table = describe(evidence, piece)
     logit = model.logit(table)
-    disease = judged(network, logit[piece], model.offset, model.role)
+    disease = judged(network, logit[piece], model.offset, model.role, cutoff)
     return Opinion(piece, table, logit, 1 / (1 + np.exp(-logit)), found, disease, evidence.missing)
 
 
-def judged(network: NDArray[np.floating], focus: NDArray[np.floating], offset: float, role: Role) -> NDArray[np.bool_]:
-    """What is disease, [n], as far as a role goes; arguments as for `join`."""
-    found = np.asarray(network >= 0)
+def judged(
+    network: NDArray[np.floating], focus: NDArray[np.floating], offset: float, role: Role, cutoff: float = 0.5
+) -> NDArray[np.bool_]:
+    """What is disease, [n], as far as a role goes; arguments as for `join` and `judge`."""
+    at = float(np.log(cutoff / (1 - cutoff)))
+    found = np.asarray(network >= at)
     if role is Role.SAYS:
         return found
-    joined = join(network, focus, offset)
+    joined = join(network, focus, offset - at)
     return joined & found if role is Role.REMOVES else joined
 
 

@@ -82,3 +82,14 @@ def test_what_makes_no_sense_is_refused():
         replace(model, features=model.features[:3])
     with pytest.raises(ValueError, match="finite"):
         replace(model, offset=float("nan"))
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_lower_cutoff_never_takes_away(role):
+    rng = np.random.default_rng(2)
+    network, focus = rng.normal(0, 3, 200), rng.normal(0, 3, 200)
+    masks = [judged(network, focus, 0.5, role, cutoff) for cutoff in (0.9, 0.5, 0.2)]
+    assert np.array_equal(masks[1], judged(network, focus, 0.5, role))
+    assert not (masks[0] & ~masks[1]).any()
+    assert not (masks[1] & ~masks[2]).any()
+    assert masks[0].sum() < masks[1].sum() < masks[2].sum()
