@@ -260,7 +260,8 @@ def _add_second_opinion(commands: argparse._SubParsersAction[argparse.ArgumentPa
     command.add_argument(
         "--without-maps",
         action="store_true",
-        help="show each patient twice, the second time as if nobody had made organ maps; takes twice as long",
+        help="show patients as if nobody had made organ maps, to the networks too: for the folder without-organ-maps "
+        "inside that of the models, which stands in for them where a case lacks a map",
     )
     tracers = ("psma", "fdg")
     command.add_argument(

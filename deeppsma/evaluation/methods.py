@@ -62,6 +62,7 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     ConfigurationError
         If two members share a name, or the overlaps differ.
     """
+    methods = [method.for_case(labelled.case) for method in methods]
     run = CaseRun(labelled.case, methods, device)
     references = read_references(labelled)
     scores = {TRIVIAL: score_masks(_trivial(labelled, references), references)}

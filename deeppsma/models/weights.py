@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 MANIFEST_NAME, WEIGHTS_NAME = "manifest.json", "weights.safetensors"
+#: Folder inside a member's own, with the member that stands in for it where a case lacks an organ map.
+STAND_IN_FOLDER = "without-organ-maps"
 FORMAT = 1
 NOTICE = "Not for clinical use."
 
@@ -66,6 +68,27 @@ class Member:
         if not isinstance(start, dict):
             return data
         return f"{data}, going on from {start.get('name', 'unknown weights')} ({start.get('data', 'unknown data')})"
+
+    @property
+    def does_without_organ_maps(self) -> bool:
+        """Whether it was trained on cases without one, too."""
+        settings = self.training.get("settings")
+        drawn = settings.get("random_anatomy") if isinstance(settings, Mapping) else None
+        share = drawn.get("no_map_share") if isinstance(drawn, Mapping) else None
+        return isinstance(share, int | float) and share > 0
+
+    def stand_in(self) -> Member | None:
+        """The member for cases that lack an organ map: a folder ``without-organ-maps`` inside this one's; or None.
+
+        Raises
+        ------
+        WeightsError
+            If it is broken.
+        """
+        folder = self.folder / STAND_IN_FOLDER
+        if not (folder / MANIFEST_NAME).is_file():
+            return None
+        return replace(read_member(folder), name=f"{self.name}-{STAND_IN_FOLDER}")
 
     def load(self) -> torch.nn.Module:
         """Network with these weights, ready to infer; a fresh one on the CPU unless `keep_networks` was called.

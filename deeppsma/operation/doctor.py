@@ -92,7 +92,9 @@ def examine(
     chosen: list[Member] = []
 
     def find_members() -> Finding:
-        chosen.extend(Method.choose(load_recipe(recipe), WeightsStore.default(weights)).members)
+        members = Method.choose(load_recipe(recipe), WeightsStore.default(weights)).members
+        chosen.extend(members)
+        chosen.extend(each for member in members if (each := member.stand_in()) is not None)
         return Finding("recipe", "ok", f"{recipe}: {', '.join(member.name for member in chosen)}")
 
     yield _guarded("recipe", find_members)

@@ -93,7 +93,7 @@ class CaseRun:
         """Read what methods need beside the PETs, so that what is missing is said before the networks run."""
         if not self.prepared.spaces:
             return  # no voxel reaches its threshold: nobody looks at them
-        self.prepared.check([(member.name, member.network) for member in self._members])
+        self.prepared.check([(m.name, m.network, m.does_without_organ_maps) for m in self._members])
         for method in self.methods:
             growing = method.recipe.growing
             for tracer in self.case.tracers:

@@ -8,13 +8,15 @@ from typing import Any
 
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.tracer import Tracer
+from deeppsma.io.case import Case
+from deeppsma.models.channel_kinds import ORGANS
 from deeppsma.models.gtrc.consensus import Consensus
 from deeppsma.models.nnunet.config import ModelConfig
 from deeppsma.models.store import ALL_MEMBERS, WeightsStore
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.recipe import Recipe
 from deeppsma.postprocessing.lesion_classifier import load_classifier
-from deeppsma.postprocessing.second_opinion.store import load_second_opinions
+from deeppsma.postprocessing.second_opinion.store import load_second_opinions, stand_in_of
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,48 @@ class Method:
             notes += _of_other_folds(members, voters)
         return cls(recipe, tuple(members), notes=tuple(notes), consensus=voters)
 
+    def for_case(self, case: Case) -> Method:
+        """What is done with this case: this, or where it lacks an organ map what `without_organ_maps` says.
+
+        Parameters
+        ----------
+        case
+            Its headers are looked at.
+        """
+        return self.without_organ_maps([tracer for tracer in case.tracers if case.study(tracer).organs is None])
+
+    def without_organ_maps(self, lacking: Sequence[Tracer] = tuple(Tracer)) -> Method:
+        """The same by members and trees that have learnt to do without.
+
+        Parameters
+        ----------
+        lacking
+            Tracers that have no organ map.
+
+        Returns
+        -------
+        Method
+            This one, unless a member that looks at such a map has a stand-in.
+            Trees without one are left out then: they have learnt from other
+            logits.
+
+        Raises
+        ------
+        WeightsError
+            If a stand-in is broken.
+        """
+        members = tuple(_without_maps(member, lacking) for member in self.members)
+        if members == self.members:
+            return self
+        which = ", ".join(new.name for new, old in zip(members, self.members, strict=True) if new != old)
+        maps = " and ".join(tracer.upper() for tracer in lacking)
+        notes = [f"no {maps} organ map: {which} judges, which has learnt to do without"]
+        opinion = self.recipe.second_opinion and stand_in_of(self.recipe.second_opinion)
+        if self.recipe.second_opinion and not opinion:
+            notes.append("the second opinion has learnt from other weights than these: it is not asked")
+        recipe = replace(self.recipe, second_opinion=opinion)
+        return replace(self, recipe=recipe, members=members, notes=(*self.notes, *notes))
+
     @property
     def tracers(self) -> tuple[Tracer, ...]:
         """Whom a member answers for."""
@@ -116,10 +160,21 @@ class Method:
             opinions = load_second_opinions(self.recipe.second_opinion)
             of_tracer = {t.value: [opinions.sha256[t], m.offset, m.role.value] for t, m in opinions.models.items()}
             what["second_opinion"] = of_tracer
+        if stand_ins := [each.sha256 for member in self.members if (each := member.stand_in()) is not None]:
+            what["without_organ_maps"] = stand_ins
+        if opinion := self.recipe.second_opinion and stand_in_of(self.recipe.second_opinion):
+            what["second_opinion_without_organ_maps"] = sorted(load_second_opinions(opinion).sha256.values())
         networks = [{key: v for key, v in asdict(m.network).items() if key != "summary"} for m in self.members]
         if self.consensus:
             what["consensus_sha256"] = {tracer.value: each.sha256 for tracer, each in self.consensus.items()}
         return {"recipe": what, "sha256": [member.sha256 for member in self.members], "networks": networks}
+
+
+def _without_maps(member: Member, lacking: Sequence[Tracer]) -> Member:
+    """A member, or its stand-in if it looks at an organ map that is not there."""
+    if not any(member.network.needs(ORGANS, tracer) for tracer in lacking):
+        return member
+    return member.stand_in() or member
 
 
 def _of_other_folds(members: Sequence[Member], consensus: Mapping[Tracer, Consensus]) -> list[str]:

@@ -123,7 +123,9 @@ def segment(
     log = RunLog(watch, case=case.name)
     with log.watch.stage("read weights"):
         store = _store(weights)
-        method = Method.choose(load_recipe(recipe) if isinstance(recipe, str) else recipe, store, mirrored)
+        method = Method.choose(load_recipe(recipe) if isinstance(recipe, str) else recipe, store, mirrored).for_case(
+            case
+        )
     run = CaseRun(case, [method], device, progress, log)
     if opened is not None:
         method = opened(run, method)

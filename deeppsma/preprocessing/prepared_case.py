@@ -39,6 +39,10 @@ SEES_NO_ORGANS = (
 _MARGIN_MM = 30.0
 
 
+#: The same of a network that was trained on cases without one, too; measured in docs/experiments.md.
+DOES_WITHOUT_ORGANS = "the network sees no organs, which it has learnt to do without"
+
+
 class Network(Protocol):
     """What is asked of a network's configuration here."""
 
@@ -178,13 +182,14 @@ class PreparedCase:
             self.log.note(f"no {tracer.upper()} organ map: {effect}")
         return False
 
-    def check(self, networks: Sequence[tuple[str, Network]]) -> None:
+    def check(self, networks: Sequence[tuple[str, Network, bool]]) -> None:
         """Read what networks are fed beside the PETs, and refuse a case that lacks what they cannot do without.
 
         Parameters
         ----------
         networks
-            Names and configurations.
+            Names, configurations, and whether they have learnt to do without
+            organ maps.
 
         Raises
         ------
@@ -194,10 +199,11 @@ class PreparedCase:
         """
         for tracer in self.case.tracers:
             folder = self.case.study(tracer).pet.path.parent
-            for name, network in networks:
+            for name, network, does_without in networks:
                 if not self._runs(network):
                     continue
-                blind = network.needs(ORGANS, tracer) and not self.has_organs(tracer, SEES_NO_ORGANS)
+                effect = DOES_WITHOUT_ORGANS if does_without else SEES_NO_ORGANS
+                blind = network.needs(ORGANS, tracer) and not self.has_organs(tracer, effect)
                 if blind and network.requires(ORGANS, tracer):
                     remedy = "add TotalSegmentator's map, or choose a recipe without organ classes"
                     raise InputError(folder, f"no organ map, and {name} needs one", remedy)

@@ -171,7 +171,7 @@ def make_samples(case: Case, network: NetworkConfig, truth: str = TRUTH) -> dict
     case.require_both()
     truths = {tracer: _truth(case, tracer, truth) for tracer in Tracer}
     prepared = PreparedCase(case)
-    prepared.check([("this network", network)])
+    prepared.check([("this network", network, False)])
     samples = {}
     for fixed, space in prepared.spaces.items():
         if network.exclusive and fixed not in network.tracers:

@@ -40,7 +40,7 @@ class TracerFit:
     rows
         Of the masks.
     judged
-        Probabilities out of fold, of patients with their organ maps.
+        Probabilities out of fold.
     ablations
         The mask once more, without a group of features.
     """

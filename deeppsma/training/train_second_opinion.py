@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,6 @@ from deeppsma.training.second_opinion_tables import Row, TracerFit, card_figures
 _LOGGER = logging.getLogger(__name__)
 
 SAMPLES_FOLDER, REPORT_NAME, PICTURE_NAME = "foci", "second_opinion.md", "reliability.png"
-#: Ends the name of a patient whose organ maps were withheld.
-NO_MAPS = ".no-maps"
 #: Groups of features whose worth is measured by leaving each out.
 ABLATIONS = ("network", "patient", "suv", "ct", "contrast", "organ", "other_tracer", "around")
 
@@ -95,18 +93,18 @@ def run_second_opinion(request: SecondOpinionRequest) -> str:
     """
     method = _method(request)
     cases = _samples(request, method)
-    patients = [name for name in cases if not name.endswith(NO_MAPS)]
-    if len(patients) < 2 * request.folds:
-        raise InputError(request.cohort, f"{len(patients)} patients", f"give {2 * request.folds} or more")
-    held_out = [[*fold, *(name + NO_MAPS for name in fold)] for fold in Folds.draw(patients, request.folds).held_out]
-    fits = {tracer: _fit(of_tracer(cases, tracer), tracer, held_out, request) for tracer in Tracer}
-    trained_on = request.describe or f"{len(patients)} patients of {request.cohort.name}"
+    if len(cases) < 2 * request.folds:
+        raise InputError(request.cohort, f"{len(cases)} patients", f"give {2 * request.folds} or more")
+    folds = Folds.draw(list(cases), request.folds)
+    fits = {tracer: _fit(of_tracer(cases, tracer), tracer, folds, request) for tracer in Tracer}
+    trained_on = request.describe or f"{len(cases)} patients of {request.cohort.name}"
+    trained_on += ", without their organ maps" if request.without_maps else ""
     facts = {
-        "patients": len(patients),
-        "also_without_organ_maps": request.without_maps,
+        "patients": len(cases),
+        "without_organ_maps": request.without_maps,
         "recipe": request.recipe,
         "folds": request.folds,
-        "of_weights": [member.sha256 for member in method.members],
+        "of_weights": [m.sha256 for m in (method.without_organ_maps() if request.without_maps else method).members],
         "made_with": "train-second-opinion",
     }
     write_second_opinions(request.out, {tracer: each.model for tracer, each in fits.items()}, trained_on, facts)
@@ -128,22 +126,18 @@ def _method(request: SecondOpinionRequest) -> Method:
 
 
 def _samples(request: SecondOpinionRequest, method: Method) -> dict[str, dict[Tracer, FocusSample]]:
-    """Samples by case; each case is run through the networks once, and its foci are kept in OUT.
-
-    With ``without_maps`` each patient is there twice: as he is, and as if nobody had made organ maps.
-    """
+    """Samples by case; each case is run through the networks once, and its foci are kept in OUT."""
     place = request.out / SAMPLES_FOLDER
     place.mkdir(parents=True, exist_ok=True)
+    suffix = ".no-maps" if request.without_maps else ""
     cases = {}
     for folder in tqdm(cohort_folders(request.cohort), desc="cases", disable=None):
-        stem = f"{folder.name}-{fingerprint(folder)}"
-        for suffix in ("", NO_MAPS) if request.without_maps else ("",):
-            path = place / f"{stem}{suffix}.npz"
-            if not path.exists():
-                labelled = load_labelled(folder)
-                case = _without_organs(labelled.case) if suffix else labelled.case
-                save_focus_samples(path, _made(case, labelled.truths, method, request.device))
-            cases[folder.name + suffix] = load_focus_samples(path)
+        path = place / f"{folder.name}-{fingerprint(folder)}{suffix}.npz"
+        if not path.exists():
+            labelled = load_labelled(folder)
+            case = _without_organs(labelled.case) if request.without_maps else labelled.case
+            save_focus_samples(path, _made(case, labelled.truths, method.for_case(case), request.device))
+        cases[folder.name] = load_focus_samples(path)
     return cases
 
 
@@ -163,30 +157,23 @@ def _made(case: Case, truths: Mapping[Tracer, ImageSource], method: Method, devi
     return made
 
 
-def _fit(
-    samples: Samples, tracer: Tracer, held_out: Sequence[Sequence[str]], request: SecondOpinionRequest
-) -> TracerFit:
+def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionRequest) -> TracerFit:
     if not samples:
         raise InputError(request.cohort, f"no {tracer.upper()} voxel above a threshold", "give another cohort")
     names = [str(name) for name in next(iter(samples.values())).names]
     columns = columns_of(names)
-    logits = cross_validated(samples, held_out, columns)
-    # A tracer that has no organ map at all is the exception: what is chosen and judged is chosen with maps.
-    usual = {name: sample for name, sample in samples.items() if not name.endswith(NO_MAPS)}
-    blind = {name: sample for name, sample in samples.items() if name.endswith(NO_MAPS)}
+    logits = cross_validated(samples, folds.held_out, columns)
     role = request.role(tracer)
-    chosen = offset_of_role(usual, logits, role, request.keep_lesions)
+    chosen = offset_of_role(samples, logits, role, request.keep_lesions)
     if chosen is None:
         role = Role.SAYS
     offset = max(OFFSETS) if chosen is None else chosen
-    rows = _rows(usual, logits, offset, role)
-    if blind:
-        rows += [(f"{title}, without organ maps", each) for title, each in _rows(blind, logits, offset, role)]
-    judged = _judged(usual, logits)
+    rows = _rows(samples, logits, offset, role)
+    judged = _judged(samples, logits)
     ablations = []
     for group in tqdm(ABLATIONS if request.ablations else (), desc=f"{tracer.upper()} without", disable=None):
-        left = cross_validated(samples, held_out, columns_of(names, (group,)))
-        ablations.append((group, _each(usual, {n: decided(s, left[n], offset, role) for n, s in usual.items()})))
+        left = cross_validated(samples, folds.held_out, columns_of(names, (group,)))
+        ablations.append((group, _each(samples, {n: decided(s, left[n], offset, role) for n, s in samples.items()})))
     card = {"figures": card_figures(rows, judged)}
     model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, role, card)
     return TracerFit(model, tuple(rows), judged, tuple(ablations))

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -110,3 +111,39 @@ def test_float8_weights_are_refused(tmp_path):
     (tmp_path / "m/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(WeightsError, match="numbers of type float8"):
         read_member(tmp_path / "m").load()
+
+
+def test_a_member_may_have_a_stand_in(tmp_path):
+    write_tiny_member(tmp_path / "m", seed=1)
+    assert read_member(tmp_path / "m").stand_in() is None
+    write_tiny_member(tmp_path / "m/without-organ-maps", seed=2)
+    assert WeightsStore((tmp_path,)).names() == ["m"]
+    found = read_member(tmp_path / "m").stand_in()
+    assert found.name == "m-without-organ-maps"
+    assert found.sha256 == read_member(tmp_path / "m/without-organ-maps").sha256
+    assert found.load() is not None
+    (tmp_path / "m/without-organ-maps/manifest.json").write_text("{")
+    with pytest.raises(WeightsError, match="without-organ-maps"):
+        read_member(tmp_path / "m").stand_in()
+
+
+@pytest.mark.parametrize(
+    ("training", "does"),
+    [
+        ({"settings": {"random_anatomy": {"no_map_share": 0.4}}}, True),
+        ({"settings": {"random_anatomy": {"no_map_share": 0.0}}}, False),
+        ({"settings": {"random_anatomy": None}}, False),
+        ({"settings": "cds"}, False),
+        ({}, False),
+    ],
+)
+def test_who_has_learnt_to_do_without_organ_maps(tmp_path, training, does):
+    write_tiny_member(tmp_path / "m")
+    assert replace(read_member(tmp_path / "m"), training=training).does_without_organ_maps is does
+
+
+def test_the_shipped_member_has_a_stand_in_that_has_learnt_to_do_without():
+    member = WeightsStore.default().member("cds-compact")
+    assert not member.does_without_organ_maps
+    assert member.stand_in().does_without_organ_maps
+    assert member.stand_in().network == member.network

@@ -17,6 +17,11 @@ def test_a_sound_installation_is_ok(tmp_path, tiny_weights):
     assert str(tmp_path) in found["results"].found
 
 
+def test_a_stand_in_is_looked_at_too():
+    found = by_check(examine(None, None, "cpu"))
+    assert "one window of" in found["weights cds-compact-without-organ-maps"].found
+
+
 def test_spoilt_weights_fail_with_their_line(tmp_path, tiny_weights, capsys):
     import shutil
 

@@ -12,7 +12,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.layouts import load_case
 from deeppsma.preprocessing import prepared_case
-from deeppsma.preprocessing.prepared_case import SEES_NO_ORGANS, PreparedCase
+from deeppsma.preprocessing.prepared_case import DOES_WITHOUT_ORGANS, SEES_NO_ORGANS, PreparedCase
 
 PET_ONLY = replace(TINY_NETWORK, channels=("fdg_pet", "psma_pet"), organ_embedding=0)
 
@@ -43,7 +43,7 @@ def test_only_what_is_asked_for_is_read_and_once(platform_case, read, network, w
     pets = ["psma-pet-ga-68", "fdg-pet"]
     assert kinds(read) == pets
     for _ in range(2):
-        prepared.check([("m", network)])
+        prepared.check([("m", network, False)])
     assert sorted(kinds(read)) == sorted(pets + wanted)
 
 
@@ -59,17 +59,20 @@ def test_what_can_be_done_without_is_said_and_what_cannot_is_refused(tmp_path):
     folder = write_platform_case(tmp_path / "input", with_listing=False)
     shutil.rmtree(folder / "images/fdg-ct-organ-segmentation")
     prepared = PreparedCase(load_case(folder))
-    prepared.check([("m", TINY_NETWORK)])
+    prepared.check([("m", TINY_NETWORK, False)])
     assert prepared.log.fallbacks == [f"no FDG organ map: {SEES_NO_ORGANS}"]
+    learnt = PreparedCase(load_case(folder))
+    learnt.check([("m", TINY_NETWORK, True)])
+    assert learnt.log.fallbacks == [f"no FDG organ map: {DOES_WITHOUT_ORGANS}"]
     with pytest.raises(InputError, match="no organ map, and m needs one"):
-        prepared.check([("m", CLASSES)])
+        prepared.check([("m", CLASSES, False)])
     folder = write_platform_case(tmp_path / "other", with_listing=False)
     shutil.rmtree(folder / "images/fdg-ct")
     with pytest.raises(InputError, match="no CT, and m needs one"):
-        PreparedCase(load_case(folder)).check([("m", CLASSES)])
+        PreparedCase(load_case(folder)).check([("m", CLASSES, False)])
     seeing = replace(TINY_NETWORK, channels=(*TINY_NETWORK.channels, "fdg_density", "psma_density"))
     prepared = PreparedCase(load_case(folder))
-    prepared.check([("m", seeing)])
+    prepared.check([("m", seeing, False)])
     assert prepared.log.fallbacks == ["no FDG CT: the network sees none"]
     water = prepared.channels(seeing, Tracer.FDG).stack[-2]
     np.testing.assert_allclose(water.image, 0, atol=1e-6)
@@ -106,7 +109,7 @@ def test_one_tracer_alone(tracer):
     assert not space.needed[tracer.other].any()
     assert np.array_equal(space.hot, PreparedCase(case).spaces[tracer].hot[_inside(space, PreparedCase(case), tracer)])
     assert alone.log.fallbacks == [f"no {tracer.other.upper()} study: the networks see {tracer.upper()} alone"]
-    alone.check([("m", TINY_NETWORK)])
+    alone.check([("m", TINY_NETWORK, False)])
     stack = dict(zip(TINY_NETWORK.channels, alone.channels(TINY_NETWORK, tracer).stack, strict=True))
     assert not stack[f"{tracer.other}_organs"].voxels.any()
     assert (stack[f"{tracer.other}_pet"].image == -1).all()

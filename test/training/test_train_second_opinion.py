@@ -9,9 +9,11 @@ from deeppsma.cli.commands import main
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
 from deeppsma.io.image_files import ImageFile, write_image
+from deeppsma.models.weights import read_member
 from deeppsma.postprocessing.second_opinion.decide import Role
 from deeppsma.postprocessing.second_opinion.store import load_second_opinions
 from deeppsma.training import fit_second_opinion, train_second_opinion
+from deeppsma.training.focus_samples import load_focus_samples
 
 pytest.importorskip("lightgbm")
 
@@ -73,28 +75,22 @@ def test_an_interrupted_run_goes_on(cohort, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == first
 
 
-def test_each_patient_is_seen_again_without_organ_maps(cohort, tmp_path, monkeypatch, capsys):
-    seen = []
-    plain = train_second_opinion.cross_validated
-
-    def spied(samples, held_out, columns):
-        seen.append((dict(samples), held_out))
-        return plain(samples, held_out, columns)
-
-    monkeypatch.setattr(train_second_opinion, "cross_validated", spied)
+def test_trees_for_cases_without_organ_maps_see_none(cohort, tmp_path, capsys):
+    write_tiny_member(tmp_path / "weights/cds-compact/without-organ-maps", seed=6)
+    assert train(cohort, tmp_path) == 0
+    with_maps = json.loads((tmp_path / "out/card.json").read_text())
     assert train(cohort, tmp_path, "--without-maps") == 0
-    said = capsys.readouterr().out
-    assert "| network |" in said
-    assert "| network, without organ maps |" in said
     card = json.loads((tmp_path / "out/card.json").read_text())
-    assert (card["patients"], card["also_without_organ_maps"]) == (4, True)
-    samples, held_out = seen[0]
-    assert len(samples) == 8
-    organ = list(samples["train_0000"].names).index("organ.bone")
-    assert np.isfinite(samples["train_0000"].features[:, organ]).all()
-    assert np.isnan(samples["train_0000.no-maps"].features[:, organ]).all()
-    for fold in held_out:  # nobody is learnt with maps and judged without
-        assert {f"{name}.no-maps" for name in fold if "." not in name} == {name for name in fold if "." in name}
+    assert [each["without_organ_maps"] for each in (with_maps, card)] == [False, True]
+    assert card["trained_on"] == "4 patients of cohort, without their organ maps"
+    stand_in = read_member(tmp_path / "weights/cds-compact").stand_in()
+    assert card["of_weights"] == [stand_in.sha256] != with_maps["of_weights"]
+    for path in (tmp_path / "out/foci").iterdir():
+        for sample in load_focus_samples(path).values():
+            organ = sample.features[:, list(sample.names).index("organ.bone")]
+            assert np.isnan(organ).all() == path.name.endswith(".no-maps.npz")
+    assert len(list((tmp_path / "out/foci").iterdir())) == 8
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from deeppsma.postprocessing.second_opinion.decide import Role, SecondOpinion
 from deeppsma.postprocessing.second_opinion.trees import Forest
 
 KIND, CARD_NAME = "second_opinion", "card.json"
+#: Folder inside that of models, with those that stand in for them where a case lacks an organ map.
+STAND_IN_FOLDER = "without-organ-maps"
 _FORMAT = 2
 
 
@@ -56,7 +58,7 @@ def load_second_opinions(name: str) -> SecondOpinions:
     WeightsError
         If a file is damaged, or not the one that the card belongs to.
     """
-    folder = Path(name) if "/" in name else resources_folder() / KIND / name
+    folder = _folder_of(name)
     card_path = folder / CARD_NAME
     if not card_path.is_file():
         there = sorted(path.parent.name for path in (resources_folder() / KIND).glob(f"*/{CARD_NAME}"))
@@ -70,6 +72,22 @@ def load_second_opinions(name: str) -> SecondOpinions:
         return SecondOpinions(folder.name, models, sha256, str(card["trained_on"]), of_weights)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(card_path, f"no second opinion ({error})", "fetch the folder again") from None
+
+
+def stand_in_of(name: str) -> str:
+    """Name of the models for cases that lack an organ map: a folder ``without-organ-maps`` inside; empty if none.
+
+    Parameters
+    ----------
+    name
+        As for `load_second_opinions`.
+    """
+    folder = _folder_of(name) / STAND_IN_FOLDER
+    return str(folder) if (folder / CARD_NAME).is_file() else ""
+
+
+def _folder_of(name: str) -> Path:
+    return Path(name) if "/" in name else resources_folder() / KIND / name
 
 
 def _check_format(found: Any) -> None:
