@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from typing import Any
 
 from deeppsma.core.tracer import Tracer
@@ -13,6 +12,7 @@ from deeppsma.reporting.lesion_table import Lesion
 from deeppsma.reporting.review import CANDIDATE_OFFSET
 from deeppsma.reporting.totals import Amount, Totals
 from deeppsma.reporting.viewer.volumes import ViewerVolumes
+from deeppsma.reporting.words import number, number_ml
 
 VOLUME_WORDS = {Tracer.PSMA: "PSMA tumour volume", Tracer.FDG: "Metabolic tumour volume"}
 UPTAKE_WORDS = {Tracer.PSMA: "PSMA-TL", Tracer.FDG: "TLG"}
@@ -33,7 +33,7 @@ def miss_rows(content: ReportContent, volumes: ViewerVolumes) -> list[dict[str, 
     """Possible misses."""
     rows = []
     for tracer in content.result.tracers:
-        for number, c in enumerate((c for c in content.review.candidates if c.tracer is tracer), start=1):
+        for nth, c in enumerate((c for c in content.review.candidates if c.tracer is tracer), start=1):
             rows.append(
                 {
                     "id": c.id,
@@ -41,20 +41,10 @@ def miss_rows(content: ReportContent, volumes: ViewerVolumes) -> list[dict[str, 
                     "note": c.note,
                     "ml": number_ml(c.volume_ml),
                     "max": f"{c.suv_max:.1f}",
-                    "thumb": thumb(volumes, tracer, CANDIDATE_OFFSET + number),
+                    "thumb": thumb(volumes, tracer, CANDIDATE_OFFSET + nth),
                 }
             )
     return rows
-
-
-def number_ml(volume_ml: float) -> str:
-    """Volume in ml with one decimal; never "0.0" of something."""
-    return "< 0.1" if 0 < volume_ml < 0.05 else f"{volume_ml:.1f}"
-
-
-def number(value: float, digits: int = 1) -> str:
-    """A figure, or a dash where there is none."""
-    return "\N{EN DASH}" if math.isnan(value) or math.isinf(value) else f"{value:.{digits}f}"
 
 
 def _amount(amount: Amount) -> dict[str, Any]:

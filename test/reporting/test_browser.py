@@ -11,7 +11,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.result_folder import mask_path, output_folder, write_result
 from deeppsma.reporting.apply_review import apply_review
-from deeppsma.reporting.content import report_content
+from deeppsma.reporting.content import BANNER, report_content
 from deeppsma.reporting.html import report_html
 from deeppsma.reporting.report_files import Report, write_report
 
@@ -198,6 +198,15 @@ def test_rejecting_changes_the_totals_and_the_saved_review_makes_masks(page, fol
     wait(lambda: "other masks" in text(page, "#review-state"))
     click(page, "#save")  # nothing unsaved is left behind
     saved.unlink()
+
+
+def test_every_printed_sheet_says_what_it_is_not_for(page):
+    """In the sheet's margin: Chromium prints nothing that is fixed once the reader has scrolled."""
+    rules = page.execute_script(
+        "return [...document.styleSheets[0].cssRules].filter(r => r.media && r.media.mediaText === 'print')"
+        ".flatMap(r => [...r.cssRules]).filter(r => r.type === CSSRule.PAGE_RULE).map(r => r.cssText)"
+    )
+    assert any("@bottom-center" in rule and BANNER in rule for rule in rules)
 
 
 def test_sorting_is_told_to_screen_readers(page):

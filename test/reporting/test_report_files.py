@@ -19,7 +19,6 @@ from deeppsma.reporting.case_result import CaseResult
 from deeppsma.reporting.content import BANNER, report_content
 from deeppsma.reporting.figures import projections, thumbnail
 from deeppsma.reporting.html import report_html
-from deeppsma.reporting.page_rows import number, number_ml
 from deeppsma.reporting.pdf import report_pdf
 from deeppsma.reporting.report_files import Report, read_report_json, write_report
 from deeppsma.reporting.scatter import scatter_svg
@@ -128,13 +127,6 @@ def test_csv_and_json_hold_the_tables_figures():
     stored_json = report_json(content)
     assert stored_json["totals"]["psma"]["all"]["volume_ml"] == pytest.approx(6.72)
     assert stored_json["synthetic"] is True
-
-
-def test_figures_in_words():
-    assert number_ml(0.0) == "0.0"
-    assert number_ml(0.01) == "< 0.1"
-    assert number_ml(0.06) == "0.1"
-    assert number(float("nan")) == number(float("inf")) == "\N{EN DASH}"
 
 
 def test_viewer_volumes_show_every_lesion_where_it_is():
