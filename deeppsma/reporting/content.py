@@ -51,14 +51,15 @@ def report_content(result: CaseResult) -> ReportContent:
     sums = totals(result, table)
     psma = result.scans.get(Tracer.PSMA)
     looks = review(result, table, found, maps)
+    mitnm = draft_mitnm(table, sums, psma is not None and psma.organs is not None, looks.candidates)
     return ReportContent(
         result,
         table,
         found,
         sums,
         looks,
-        draft_mitnm(table, sums, psma is not None and psma.organs is not None, looks.candidates),
-        criteria(table, sums, found),
+        mitnm,
+        criteria(table, sums, found, mitnm),
         notes(result, table, sums),
     )
 

@@ -9,6 +9,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.reporting.content import ReportContent
 from deeppsma.reporting.figures import BLACK_SUV, encoded, projections, thumbnail
 from deeppsma.reporting.lesion_table import Lesion
+from deeppsma.reporting.methods import acquisition
 from deeppsma.reporting.review import CANDIDATE_OFFSET
 from deeppsma.reporting.totals import Amount, Totals
 from deeppsma.reporting.viewer.volumes import ViewerVolumes
@@ -71,6 +72,7 @@ def totals_row(content: ReportContent, tracer: Tracer) -> dict[str, Any]:
         "components": sums.components,
         "threshold": f"{content.result.scans[tracer].threshold_suv:.2f}",
         "liver": liver,
+        "acquisition": acquisition(content, tracer),
         "regions": [{"name": region} | _amount(amount) for region, amount in sums.by_region.items()],
         "rethresholded": [(name, number_ml(ml)) for name, ml in sums.rethresholded_ml.items()],
     }
@@ -112,7 +114,7 @@ def lesion_row(content: ReportContent, lesion: Lesion, letter: str, order: int) 
         "letter": letter,
         "css": css_class(letter),
         "why": content.review.reasons.get(lesion.id, ()),
-        "p": "" if lesion.probability is None else f"{lesion.probability:.2f}",
+        "p": "\N{EN DASH}" if lesion.probability is None else f"{lesion.probability:.2f}",
     }
     if content.concordance is not None:
         other = content.concordance.counterparts[lesion.id]
@@ -146,7 +148,7 @@ def both_facts(content: ReportContent) -> dict[str, Any]:
     return {
         "tolerances": [f"{mm:g}" for mm in next(iter(found.shared_ml.values()))],
         "tolerance_rows": rows,
-        "blood_words": f"Blood pool (aorta, eroded): {blood}.",
+        "blood_words": f"Blood pool (inside of the aorta): {blood}.",
     }
 
 

@@ -21,6 +21,9 @@ from deeppsma.reporting.words import number_ml
 
 SOURCE = "PROMISE, first version: Eiber et al., J Nucl Med 2018;59:469"
 _NOT, _NONE = "not assessed", "no focus found"
+#: What each letter is about.
+LETTER_WORDS = {"miT": "prostate or its bed", "miN": "pelvic nodes", "miM1a": "other nodes", "miM1b": "bone",
+                "miM1c": "viscera"}  # fmt: skip
 UNCERTAIN = "uncertain: small or doubtful foci only"
 #: As many foci are named in a row, and as many hot foci that were not called disease.
 _NAMED, _NAMED_MISSES = 6, 3

@@ -90,6 +90,18 @@ def test_every_kind_of_case_makes_a_page_a_pdf_and_tables(spots, options):
         assert "No disease was found" in page
 
 
+def test_sums_on_the_page_add_up():
+    """Each tracer's classes make up its foci, and the regions' last row is the whole."""
+    page = report_html(report_content(result(TYPICAL)))
+    card = re.search(r"Both tracers: foci.*?</table>", page, re.S)[0]
+    columns = list(
+        zip(*([int(n) for n in re.findall(r'class="n">(\d+)<', row)] for row in card.split("<tr")[2:]), strict=True)
+    )
+    assert columns == [(1, 1, 0, 0, 2), (1, 0, 1, 0, 2)]
+    regions = re.search(r"PSMA: volume and uptake by region.*?</table>", page, re.S)[0]
+    assert re.findall(r'<td class="n">([^<]*)<', regions)[-6:] == ["6.7", "11.7", "12.0", "78.7", "1", "1"]
+
+
 def test_gaps_are_said():
     content = report_content(result({Tracer.FDG: TYPICAL[Tracer.FDG]}, with_organs=False))
     said = " ".join(content.notes)

@@ -77,6 +77,12 @@ def test_criteria_are_values_and_name_the_lesions():
     assert values["Highest PSMA SUVmax of a lesion"] == "12.0 (P1)"
     assert values["PSMA lesions with SUVmax of 10 or less"] == "1 of 2 (0.3 ml): P2"
     assert values["FDG lesions without PSMA disease"] == "1 of 2 (5.1 ml): F2"
+    assert values["PSMA tumour volume and foci, recorded for follow-up"] == "6.7 ml; 1 focus, 1 small beside them"
+    asked = next(c.value for c in criteria(table, sums, None, draft_mitnm(table, sums, True)) if "PPP2" in c.name)
+    assert asked == (
+        "M1a no focus found; M1b present; M1c no focus found; 6.7 ml; 1 focus, 1 small beside them; "
+        "expression score not assessed"
+    )
     assert values["FDG metabolic tumour volume"] == f"{(80 + 64) * 0.08:.1f} ml"
     assert all(c.source and c.caveat and c.rule for c in criteria(table, sums, None))
     assert [r.coefficient_percent for r in repeatability()] == [17.0, 23.2, 28.1, 24.4, 25.3, 31.0]
@@ -85,7 +91,7 @@ def test_criteria_are_values_and_name_the_lesions():
 def test_one_tracer_is_not_assessed_where_two_are_needed():
     _, table, sums = made({Tracer.FDG: TYPICAL[Tracer.FDG]})
     values = [c.value for c in criteria(table, sums, None)]
-    assert sum(value.startswith("not assessed") for value in values) == 6
+    assert sum(value.startswith("not assessed") for value in values) == 8
     assert draft_mitnm(table, sums, False)[0].evidence == "no PSMA result"
 
 
