@@ -107,6 +107,9 @@ def _stamp(canvas: Any, document: Any) -> None:
 
 
 def _story(content: ReportContent, volumes: ViewerVolumes) -> list[Flowable]:
+    from reportlab.lib.units import mm
+    from reportlab.platypus import CondPageBreak
+
     result = content.result
     kind = "Synthetic patient. " if result.synthetic else ""
     names = " and ".join(tracer.upper() for tracer in result.tracers)
@@ -134,7 +137,9 @@ def _story(content: ReportContent, volumes: ViewerVolumes) -> list[Flowable]:
     members = [m for m in result.run_report.get("members", []) if isinstance(m, dict)]
     story += [_text(f"{m.get('name')}: {m.get('what')}; SHA-256 {m.get('sha256')}") for m in members]
     story.append(_text(footer_line(content)))
-    return story
+    # A head needs room for some rows, not for the whole table: that would leave half a sheet white.
+    rooms = [[CondPageBreak(35 * mm)] if getattr(x, "style", None) and x.style.name == "head" else [] for x in story]
+    return [x for room, x in zip(rooms, story, strict=True) for x in (*room, x)]
 
 
 def _summary(content: ReportContent) -> Flowable:
@@ -264,8 +269,7 @@ def _text(words: str, kind: str = "body") -> Flowable:
     from reportlab.platypus import Paragraph
 
     size, font, before = {"title": (15, _BOLD, 0), "head": (11, _BOLD, 8), "body": (8, _FONT, 0)}[kind]
-    style = ParagraphStyle(kind, fontName=font, fontSize=size, leading=size * 1.3, spaceBefore=before, spaceAfter=3,
-                           keepWithNext=kind == "head")  # fmt: skip
+    style = ParagraphStyle(kind, fontName=font, fontSize=size, leading=size * 1.3, spaceBefore=before, spaceAfter=3)
     return Paragraph(escape(words), style)
 
 

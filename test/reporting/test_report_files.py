@@ -102,6 +102,13 @@ def test_sums_on_the_page_add_up():
     assert re.findall(r'<td class="n">([^<]*)<', regions)[-6:] == ["6.7", "11.7", "12.0", "78.7", "1", "1"]
 
 
+def test_a_long_table_begins_on_the_sheet_of_its_head():
+    """Kept together with its head, a table of more than a sheet would leave the rest of the last one white."""
+    spots = [Spot((2 + 4 * (k % 14), 2 + 5 * (k // 14), 2), (2, 3, 3), 5.0 + k % 20) for k in range(70)]
+    pdf = report_pdf(report_content(result({Tracer.PSMA: spots})))
+    assert pdf.count(b"/Type /Page\n") == 4
+
+
 def test_gaps_are_said():
     content = report_content(result({Tracer.FDG: TYPICAL[Tracer.FDG]}, with_organs=False))
     said = " ".join(content.notes)
