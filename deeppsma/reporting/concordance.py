@@ -62,8 +62,9 @@ class Counterpart:
     distance_mm
         Nearest voxel of the other's mask; 0 where one lies in it, infinite without any.
     other_suv_max
-        Highest SUV of the other tracer within `TOLERANCE_MM` of the lesion; where the other calls nothing there
-        disease, without organs of high normal uptake and without its disease elsewhere. NaN where it was not seen.
+        Highest SUV of the other tracer within `TOLERANCE_MM` of the lesion: in its disease where it calls something
+        there disease, else outside organs of high normal uptake and outside its disease elsewhere. NaN where it was
+        not seen.
     notes
         What weakens the class: "small: ...", "outside ...", "hidden ...".
     """
@@ -156,9 +157,9 @@ def _judged(
     index = other.pet.geometry.world_to_index(mapped)
     size = np.array(other.pet.geometry.shape_zyx)
     outside = ~((index > -0.5) & (index < size - 0.5)).all(axis=1)
-    around, hidden, anywhere = _around(mapped, other)
-    # Where both tracers call it disease, the other's disease is what is looked at.
-    seen = anywhere if partners else around
+    around, hidden, disease = _around(mapped, other)
+    # Where both tracers call it disease, the other's disease is what is looked at: a kidney beside it is hotter.
+    seen = disease if partners and disease.size else around
     highest = float(seen.max()) if seen.size else float("nan")
     if partners:
         match = Match.CONCORDANT
@@ -191,8 +192,8 @@ def _around(mapped: NDArray[np.float64], other: TracerResult) -> tuple[NDArray[n
         Outside bright organs and the other's disease, which is another lesion's uptake.
     hidden
         Share of the lesion that lies in bright organs.
-    anywhere
-        All of it.
+    disease
+        In the other's disease.
     """
     grid = other.pet.geometry
     size = np.array(grid.shape_zyx)
@@ -207,15 +208,16 @@ def _around(mapped: NDArray[np.float64], other: TracerResult) -> tuple[NDArray[n
     lesion[tuple((at - np.array(place.start_zyx)).T)] = True
     within = within_radius(lesion, grid.spacing_zyx, TOLERANCE_MM)
     box = place.slices
-    anywhere = other.pet.voxels[box][within].astype(np.float64)
-    near = within & (other.mask.voxels[box] == 0)
+    found = other.mask.voxels[box] > 0
+    disease = other.pet.voxels[box][within & found].astype(np.float64)
+    near = within & ~found
     values = other.pet.voxels[box][near].astype(np.float64)
     if other.organs is None:
-        return values, 0.0, anywhere
+        return values, 0.0, disease
     labels = nearest_values(other.organs, grid.index_to_world(np.argwhere(near) + np.array(place.start_zyx)))
     bright = np.isin(labels, _BRIGHT)
     hidden = float(np.isin(nearest_values(other.organs, mapped), _BRIGHT).mean())
-    return values[~bright], hidden, anywhere
+    return values[~bright], hidden, disease
 
 
 def _groups(found: Mapping[str, Counterpart]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from deeppsma.reporting.totals import Totals, totals
 
 #: Stands on every page, on paper too.
 BANNER = "Synthetic-trained weights. Not for clinical use."
+#: So many small foci, and this share of all, look like noise and not like disease.
+_MANY_SMALL, _SMALL_SHARE = 20, 0.5
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,16 @@ def report_content(result: CaseResult) -> ReportContent:
     found = concordance(result, table)
     sums = totals(result, table)
     psma = result.scans.get(Tracer.PSMA)
+    looks = review(result, table, found, maps)
+    mitnm = draft_mitnm(table, sums, psma is not None and psma.organs is not None, looks.candidates)
     return ReportContent(
         result,
         table,
         found,
         sums,
-        review(result, table, found, maps),
-        draft_mitnm(table, sums, psma is not None and psma.organs is not None),
-        criteria(table, sums, found),
+        looks,
+        mitnm,
+        criteria(table, sums, found, mitnm),
         notes(result, table, sums),
     )
 
@@ -75,6 +79,15 @@ def notes(result: CaseResult, table: LesionTable, sums: dict[Tracer, Totals]) ->
             lines.append(f"No liver in the {name} organ map, or too little of it: liver uptake is not measured.")
         if scan.ct is None:
             lines.append(f"No CT with the {name} PET: the viewer shows PET alone.")
+        amount = sums[tracer].whole
+        all_foci = amount.foci + amount.small_foci
+        if amount.small_foci >= _MANY_SMALL and amount.small_foci > _SMALL_SHARE * all_foci:
+            small_ml = sum(lesion.volume_ml for lesion in table.of(tracer) if lesion.small)
+            lines.append(
+                f"{amount.small_foci} of {all_foci} {name} foci are small (together {small_ml:.1f} of "
+                f"{amount.volume_ml:.1f} ml). So many specks may be noise or marrow: trust no count or letter that "
+                "rests on them, and look at the images first."
+            )
         at_border = [lesion.id for lesion in table.of(tracer) if lesion.at_border]
         if at_border:
             lines.append(f"Cut by the end of the {name} scan: {', '.join(at_border)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,7 +12,9 @@ from deeppsma.core.settings import read_toml
 from deeppsma.core.tracer import Tracer
 from deeppsma.reporting.concordance import Concordance, Match
 from deeppsma.reporting.lesion_table import Lesion, LesionTable
+from deeppsma.reporting.promise import Letter
 from deeppsma.reporting.totals import Totals
+from deeppsma.reporting.words import number_ml
 
 _NOT_ASSESSED = "not assessed"
 
@@ -67,9 +70,11 @@ def repeatability() -> tuple[Repeatability, ...]:
     return tuple(Repeatability(**entry) for entry in _table()["repeatability"])
 
 
-def criteria(table: LesionTable, totals: dict[Tracer, Totals], found: Concordance | None) -> tuple[Criterion, ...]:
-    """Every criterion of the table with this case's figure."""
-    figures = _figures(table, totals, found)
+def criteria(
+    table: LesionTable, totals: dict[Tracer, Totals], found: Concordance | None, mitnm: Sequence[Letter] = ()
+) -> tuple[Criterion, ...]:
+    """Every criterion of the table with this case's figure; ``mitnm`` is the draft."""
+    figures = _figures(table, totals, found) | _to_record(totals, mitnm)
     return tuple(
         Criterion(e["name"], figures[e["value"]], e["rule"], e["source"], e["caveat"]) for e in _table()["criterion"]
     )
@@ -106,10 +111,22 @@ def _figures(table: LesionTable, totals: dict[Tracer, Totals], found: Concordanc
     return out
 
 
+def _to_record(totals: dict[Tracer, Totals], mitnm: Sequence[Letter]) -> dict[str, str]:
+    """What a follow-up and a nomogram ask for; neither is answered here."""
+    if Tracer.PSMA not in totals:
+        return dict.fromkeys(("psma_to_follow", "ppp2"), f"{_NOT_ASSESSED}: no PSMA result")
+    whole = totals[Tracer.PSMA].whole
+    small = f", {whole.small_foci} small beside them" if whole.small_foci else ""
+    amount = f"{number_ml(whole.volume_ml)} ml; {whole.foci} {'focus' if whole.foci == 1 else 'foci'}{small}"
+    drafts = {letter.letter: letter.draft for letter in mitnm}
+    letters = [f"{x[2:]} {drafts.get(x, _NOT_ASSESSED)}" for x in ("miM1a", "miM1b", "miM1c")]
+    return {"psma_to_follow": amount, "ppp2": f"{'; '.join(letters)}; {amount}; expression score {_NOT_ASSESSED}"}
+
+
 def _listed(chosen: list[Lesion], of: tuple[Lesion, ...]) -> str:
     volume = sum(lesion.volume_ml for lesion in chosen)
     named = f": {_ids(chosen)}" if chosen else ""
-    return f"{len(chosen)} of {len(of)} ({volume:.1f} ml){named}"
+    return f"{len(chosen)} of {len(of)} ({number_ml(volume)} ml){named}"
 
 
 def _ids(lesions: list[Lesion], most: int = 6) -> str:

@@ -17,7 +17,7 @@ from deeppsma.reporting.figures import (
 )
 from deeppsma.reporting.methods import footer_line, methods_paragraphs, subtitle
 from deeppsma.reporting.page_rows import both_facts, css_class, lesion_row, miss_rows, thumb, totals_row, viewer_row
-from deeppsma.reporting.promise import SOURCE
+from deeppsma.reporting.promise import LETTER_WORDS, SOURCE
 from deeppsma.reporting.scatter import scatter_svg
 from deeppsma.reporting.viewer.data import viewer_data
 from deeppsma.reporting.viewer.volumes import ViewerVolumes, packed, viewer_volumes
@@ -95,7 +95,12 @@ def _facts(content: ReportContent, volumes: ViewerVolumes) -> dict[str, Any]:
     looked_at = [lesion for lesion in content.table.lesions if lesion.id in content.review.reasons]
     shown = "CPF?" if two else "".join(sorted({letters[k] for k in letters}))
     classes = [
-        {"letter": x, "css": css_class(x), "words": CLASS_WORDS[x], "count": sum(v == x for v in letters.values())}
+        {
+            "letter": x,
+            "css": css_class(x),
+            "words": CLASS_WORDS[x],
+            "counts": [sum(letters[lesion.id] == x for lesion in content.table.of(t)) for t in result.tracers],
+        }
         for x in "CPF?"
     ]
     sections = [("summary", "Summary"), ("viewer", "Images"), ("review", "Second look"), ("lesions", "Lesions"),
@@ -138,10 +143,11 @@ def _facts(content: ReportContent, volumes: ViewerVolumes) -> dict[str, Any]:
         ],
         **both_facts(content),
         "mitnm": content.mitnm,
+        "letter_words": LETTER_WORDS,
         "mitnm_source": SOURCE,
         "criteria": content.criteria,
         "repeatability": repeatability(),
         "methods": methods_paragraphs(content, volumes.geometry),
         "members": [m for m in result.run_report.get("members", []) if isinstance(m, dict)],
-        "footer": footer_line(content),
+        "footer": footer_line(content).removeprefix("Not for clinical use. "),  # the banner before it says so
     }

@@ -12,6 +12,8 @@ from deeppsma.core.tracer import Tracer
 
 #: The run report's focus and a lesion are one if the centre lies this near to a voxel of the lesion, mm.
 _SAME_MM = 5.0
+#: Or if the two centres lie this near: a hollow or bent lesion's centre is far from all its voxels, mm.
+_SAME_CENTRE_MM = 0.5
 
 
 def probabilities_of(
@@ -20,9 +22,9 @@ def probabilities_of(
     """Probability of each focus, from the run report's "foci", or None where it gives none.
 
     The run report lists foci by tracer, each with ``centre_xyz_mm`` (world of the session; or ``x_mm``, ``y_mm``,
-    ``z_mm``), a ``probability`` and maybe a ``decision``. A probability belongs to the lesion whose voxel is nearest to
-    the centre, if that is near (`_SAME_MM`); a lesion has the largest of its own. Foci that were left out are
-    nobody's.
+    ``z_mm``), a ``probability`` and maybe a ``decision``. A probability belongs to the lesion that has the same
+    centre; else to that whose voxel is nearest to the centre, if that is near (`_SAME_MM`); a lesion has the largest
+    of its own. Foci that were left out are nobody's.
 
     Parameters
     ----------
@@ -43,13 +45,15 @@ def probabilities_of(
     if not entries or not foci:
         return out
     owner = np.repeat(np.arange(len(foci)), [len(points) for points in foci])
-    tree = cKDTree(np.concatenate(foci))
+    tree, centres = cKDTree(np.concatenate(foci)), cKDTree([points.mean(axis=0) for points in foci])
     for entry in entries:
         given = _centre_and_probability(entry, removed)
         if given is None:
             continue
-        distance, nearest = tree.query(given[0])
-        number = int(owner[nearest])
+        distance, number = centres.query(given[0])
+        if distance > _SAME_CENTRE_MM:
+            distance, nearest = tree.query(given[0])
+            number = int(owner[nearest])
         if distance <= _SAME_MM:
             out[number] = max(given[1], out[number] or 0.0)
     return out

@@ -34,8 +34,8 @@ def methods_paragraphs(content: ReportContent, viewer_grid: Geometry | None = No
     thresholds = " and ".join(f"{t.upper()} SUV {result.scans[t].threshold_suv:.3g}" for t in result.tracers)
     trained = sorted({str(m.get("trained_on", _UNKNOWN)) for m in report.get("members", []) if isinstance(m, dict)})
     paragraphs = [
-        f"Segmentation. Recipe {_get(report, 'recipe', 'name')}: {_get(report, 'recipe', 'summary')} "
-        f"({_get(report, 'recipe', 'source')}). Disease is at or above the threshold that came with the case: "
+        f"Segmentation. Recipe {_get(report, 'recipe', 'name')}: {_get(report, 'recipe', 'summary').rstrip('.')} "
+        f"(origin: {_get(report, 'recipe', 'source')}). Disease is at or above the threshold that came with the case: "
         f"{thresholds}. Networks trained on: {'; '.join(trained) or _UNKNOWN}.",
         "Lesions. A lesion is a focus of the mask: h-maxima of PET over threshold (h = 1/6, steps of at most 8 mm) and "
         "watershed, after GTRC-Net. Components are voxels that share a face or an edge. Foci below "
@@ -72,9 +72,13 @@ def _get(report: Any, *keys: str) -> str:
     return _UNKNOWN if report in (None, "") else str(report)
 
 
-def radioligand(content: ReportContent, tracer: Tracer) -> str:
-    """Radioligand of a tracer as the run report names it, or "unknown"."""
+def acquisition(content: ReportContent, tracer: Tracer) -> str:
+    """Nuclide, activity and time after injection, as the run report has them from DICOM; else "not in the input"."""
     inputs = content.result.run_report.get("inputs", {})
-    study = inputs.get(tracer.value, {}) if isinstance(inputs, dict) else {}
-    found = study.get("radioligand") if isinstance(study, dict) else None
-    return str(found) if found else "unknown"
+    session = inputs.get(tracer.value) if isinstance(inputs, dict) else None
+    suv = session.get("suv") if isinstance(session, dict) else None
+    given = suv if isinstance(suv, dict) else {}
+    parts = [str(given["nuclide"])] if given.get("nuclide") else []
+    parts += [f"{given['dose_mbq']:.0f} MBq"] if given.get("dose_mbq") is not None else []
+    parts += [f"{given['uptake_min']:.0f} min"] if given.get("uptake_min") is not None else []
+    return ", ".join(parts) or "not in the input"

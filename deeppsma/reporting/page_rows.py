@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import math
 from typing import Any
 
 from deeppsma.core.tracer import Tracer
 from deeppsma.reporting.content import ReportContent
 from deeppsma.reporting.figures import BLACK_SUV, encoded, projections, thumbnail
 from deeppsma.reporting.lesion_table import Lesion
+from deeppsma.reporting.methods import acquisition
 from deeppsma.reporting.review import CANDIDATE_OFFSET
 from deeppsma.reporting.totals import Amount, Totals
 from deeppsma.reporting.viewer.volumes import ViewerVolumes
+from deeppsma.reporting.words import number, number_ml
 
 VOLUME_WORDS = {Tracer.PSMA: "PSMA tumour volume", Tracer.FDG: "Metabolic tumour volume"}
 UPTAKE_WORDS = {Tracer.PSMA: "PSMA-TL", Tracer.FDG: "TLG"}
@@ -33,7 +34,7 @@ def miss_rows(content: ReportContent, volumes: ViewerVolumes) -> list[dict[str, 
     """Possible misses."""
     rows = []
     for tracer in content.result.tracers:
-        for number, c in enumerate((c for c in content.review.candidates if c.tracer is tracer), start=1):
+        for nth, c in enumerate((c for c in content.review.candidates if c.tracer is tracer), start=1):
             rows.append(
                 {
                     "id": c.id,
@@ -41,20 +42,10 @@ def miss_rows(content: ReportContent, volumes: ViewerVolumes) -> list[dict[str, 
                     "note": c.note,
                     "ml": number_ml(c.volume_ml),
                     "max": f"{c.suv_max:.1f}",
-                    "thumb": thumb(volumes, tracer, CANDIDATE_OFFSET + number),
+                    "thumb": thumb(volumes, tracer, CANDIDATE_OFFSET + nth),
                 }
             )
     return rows
-
-
-def number_ml(volume_ml: float) -> str:
-    """Volume in ml with one decimal; never "0.0" of something."""
-    return "< 0.1" if 0 < volume_ml < 0.05 else f"{volume_ml:.1f}"
-
-
-def number(value: float, digits: int = 1) -> str:
-    """A figure, or a dash where there is none."""
-    return "\N{EN DASH}" if math.isnan(value) or math.isinf(value) else f"{value:.{digits}f}"
 
 
 def _amount(amount: Amount) -> dict[str, Any]:
@@ -81,6 +72,7 @@ def totals_row(content: ReportContent, tracer: Tracer) -> dict[str, Any]:
         "components": sums.components,
         "threshold": f"{content.result.scans[tracer].threshold_suv:.2f}",
         "liver": liver,
+        "acquisition": acquisition(content, tracer),
         "regions": [{"name": region} | _amount(amount) for region, amount in sums.by_region.items()],
         "rethresholded": [(name, number_ml(ml)) for name, ml in sums.rethresholded_ml.items()],
     }
@@ -122,7 +114,7 @@ def lesion_row(content: ReportContent, lesion: Lesion, letter: str, order: int) 
         "letter": letter,
         "css": css_class(letter),
         "why": content.review.reasons.get(lesion.id, ()),
-        "p": "" if lesion.probability is None else f"{lesion.probability:.2f}",
+        "p": "\N{EN DASH}" if lesion.probability is None else f"{lesion.probability:.2f}",
     }
     if content.concordance is not None:
         other = content.concordance.counterparts[lesion.id]
@@ -156,7 +148,7 @@ def both_facts(content: ReportContent) -> dict[str, Any]:
     return {
         "tolerances": [f"{mm:g}" for mm in next(iter(found.shared_ml.values()))],
         "tolerance_rows": rows,
-        "blood_words": f"Blood pool (aorta, eroded): {blood}.",
+        "blood_words": f"Blood pool (inside of the aorta): {blood}.",
     }
 
 

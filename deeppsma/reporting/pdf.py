@@ -15,6 +15,7 @@ from deeppsma.reporting.figures import CLASS_WORDS, class_letter, encoded, proje
 from deeppsma.reporting.methods import footer_line, methods_paragraphs, subtitle
 from deeppsma.reporting.promise import SOURCE
 from deeppsma.reporting.viewer.volumes import ViewerVolumes, viewer_volumes
+from deeppsma.reporting.words import number, number_ml
 
 if TYPE_CHECKING:
     from reportlab.platypus import Flowable
@@ -106,6 +107,9 @@ def _stamp(canvas: Any, document: Any) -> None:
 
 
 def _story(content: ReportContent, volumes: ViewerVolumes) -> list[Flowable]:
+    from reportlab.lib.units import mm
+    from reportlab.platypus import CondPageBreak
+
     result = content.result
     kind = "Synthetic patient. " if result.synthetic else ""
     names = " and ".join(tracer.upper() for tracer in result.tracers)
@@ -133,7 +137,9 @@ def _story(content: ReportContent, volumes: ViewerVolumes) -> list[Flowable]:
     members = [m for m in result.run_report.get("members", []) if isinstance(m, dict)]
     story += [_text(f"{m.get('name')}: {m.get('what')}; SHA-256 {m.get('sha256')}") for m in members]
     story.append(_text(footer_line(content)))
-    return story
+    # A head needs room for some rows, not for the whole table: that would leave half a sheet white.
+    rooms = [[CondPageBreak(35 * mm)] if getattr(x, "style", None) and x.style.name == "head" else [] for x in story]
+    return [x for room, x in zip(rooms, story, strict=True) for x in (*room, x)]
 
 
 def _summary(content: ReportContent) -> Flowable:
@@ -144,9 +150,9 @@ def _summary(content: ReportContent) -> Flowable:
         rows.append(
             [
                 tracer.upper(),
-                f"{sums.whole.volume_ml:.1f}",
-                _figure(sums.whole.suv_mean),
-                _figure(sums.whole.suv_max),
+                number_ml(sums.whole.volume_ml),
+                number(sums.whole.suv_mean),
+                number(sums.whole.suv_max),
                 f"{sums.whole.total_uptake_g:.1f}",
                 f"{sums.whole.foci} + {sums.whole.small_foci}",
                 str(sums.components),
@@ -190,7 +196,7 @@ def _pictures(content: ReportContent, volumes: ViewerVolumes) -> list[Flowable]:
 def _review(content: ReportContent) -> list[Flowable]:
     story = []
     rows = [
-        [x.id, x.naming.first.text, f"{x.volume_ml:.1f}", f"{x.suv_max:.1f}", "; ".join(content.review.reasons[x.id])]
+        [x.id, x.naming.first.text, number_ml(x.volume_ml), f"{x.suv_max:.1f}", "; ".join(content.review.reasons[x.id])]
         for x in content.table.lesions
         if x.id in content.review.reasons
     ]
@@ -199,7 +205,7 @@ def _review(content: ReportContent) -> list[Flowable]:
     else:
         story.append(_text("No finding has one of the reasons that are looked for."))
     missed = [
-        [c.id, "; ".join(filter(None, (c.naming.first.text, c.note))), f"{c.volume_ml:.1f}", f"{c.suv_max:.1f}"]
+        [c.id, "; ".join(filter(None, (c.naming.first.text, c.note))), number_ml(c.volume_ml), f"{c.suv_max:.1f}"]
         for c in content.review.candidates
     ]
     if missed:
@@ -218,9 +224,9 @@ def _lesions(content: ReportContent) -> list[Flowable]:
         other = None if content.concordance is None else content.concordance.counterparts[x.id]
         match = "" if other is None else f"{other.match.value} {other.group}"
         place = x.naming.first.text + (f" (or {x.naming.second.text})" if x.naming.second else "")
-        p = "" if x.probability is None else f"{x.probability:.2f}"
-        figures = [f"{v:.1f}" for v in (x.volume_ml, x.suv_max, x.suv_mean, x.suv_peak, x.total_uptake_g)]
-        rows.append([x.id, place, *figures, match, p])
+        p = "-" if x.probability is None else f"{x.probability:.2f}"
+        figures = [f"{v:.1f}" for v in (x.suv_max, x.suv_mean, x.suv_peak, x.total_uptake_g)]
+        rows.append([x.id, place, number_ml(x.volume_ml), *figures, match, p])
     head = ["Focus", "Place (second choice)", "ml", "SUVmax", "mean", "peak", "g", "Tracers", "p"]
     return [_table(head, rows, (14, 60, 14, 17, 13, 13, 16, 25, 10), numbers=(2, 3, 4, 5, 6, 8))]
 
@@ -230,9 +236,9 @@ def _regions(content: ReportContent) -> Flowable:
         [
             tracer.upper(),
             region,
-            f"{a.volume_ml:.1f}",
-            _figure(a.suv_mean),
-            _figure(a.suv_max),
+            number_ml(a.volume_ml),
+            number(a.suv_mean),
+            number(a.suv_max),
             f"{a.total_uptake_g:.1f}",
             f"{a.foci} + {a.small_foci}",
         ]
@@ -252,14 +258,10 @@ def _tolerances(content: ReportContent) -> Flowable:
     for tracer in Tracer:
         other = tracer.other.upper()
         for word, by_tolerance in (("with", found.shared_ml[tracer]), ("without", found.single_ml[tracer])):
-            volumes = [f"{ml:.1f}" for ml in by_tolerance.values()]
+            volumes = [number_ml(ml) for ml in by_tolerance.values()]
             rows.append([f"{tracer.upper()} lesions {word} {other} disease", *volumes])
     head = ["ml of lesions, by tolerance", *(f"{mm:g} mm" for mm in found.shared_ml[Tracer.PSMA])]
     return _table(head, rows, (92, 30, 30, 30), numbers=(1, 2, 3))
-
-
-def _figure(value: float) -> str:
-    return "-" if value != value else f"{value:.1f}"  # noqa: PLR0124 - NaN
 
 
 def _text(words: str, kind: str = "body") -> Flowable:
@@ -267,8 +269,7 @@ def _text(words: str, kind: str = "body") -> Flowable:
     from reportlab.platypus import Paragraph
 
     size, font, before = {"title": (15, _BOLD, 0), "head": (11, _BOLD, 8), "body": (8, _FONT, 0)}[kind]
-    style = ParagraphStyle(kind, fontName=font, fontSize=size, leading=size * 1.3, spaceBefore=before, spaceAfter=3,
-                           keepWithNext=kind == "head")  # fmt: skip
+    style = ParagraphStyle(kind, fontName=font, fontSize=size, leading=size * 1.3, spaceBefore=before, spaceAfter=3)
     return Paragraph(escape(words), style)
 
 

@@ -3,6 +3,9 @@
 The table is PROMISE's first version (Eiber et al., J Nucl Med 2018;59:469); of the second (Seifert et al., Eur Urol
 2023) only the abstract could be read. A physician decides; T2 to T4 cannot be told apart here, since the organ map has
 no seminal vesicles, rectum wall or sphincter.
+
+A letter never rests on specks alone: scattered small foci, or foci of low probability, are what noise looks like, and
+one of them would make a patient M1c. Such a letter is called uncertain, and says so.
 """
 
 from __future__ import annotations
@@ -12,10 +15,18 @@ from dataclasses import dataclass
 
 from deeppsma.core.tracer import Tracer
 from deeppsma.reporting.lesion_table import Lesion, LesionTable
+from deeppsma.reporting.review import UNSURE, Candidate
 from deeppsma.reporting.totals import Totals
+from deeppsma.reporting.words import number_ml
 
 SOURCE = "PROMISE, first version: Eiber et al., J Nucl Med 2018;59:469"
-_NOT = "not assessed"
+_NOT, _NONE = "not assessed", "no focus found"
+#: What each letter is about.
+LETTER_WORDS = {"miT": "prostate or its bed", "miN": "pelvic nodes", "miM1a": "other nodes", "miM1b": "bone",
+                "miM1c": "viscera"}  # fmt: skip
+UNCERTAIN = "uncertain: small or doubtful foci only"
+#: As many foci are named in a row, and as many hot foci that were not called disease.
+_NAMED, _NAMED_MISSES = 6, 3
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,9 @@ class Letter:
     evidence: str
 
 
-def draft_mitnm(table: LesionTable, totals: dict[Tracer, Totals], with_organs: bool) -> tuple[Letter, ...]:
+def draft_mitnm(
+    table: LesionTable, totals: dict[Tracer, Totals], with_organs: bool, candidates: Sequence[Candidate] = ()
+) -> tuple[Letter, ...]:
     """Rows of the draft, from the PSMA lesions.
 
     Parameters
@@ -46,48 +59,93 @@ def draft_mitnm(table: LesionTable, totals: dict[Tracer, Totals], with_organs: b
         Of the case.
     with_organs
         Whether the PSMA session has an organ map.
+    candidates
+        Hot foci that were not called disease: named beside the letter that they would change.
     """
     if Tracer.PSMA not in totals:
         return (Letter("miTNM", _NOT, "no PSMA result"),)
     if not with_organs:
         return (Letter("miTNM", _NOT, "no organ map: places are unnamed"),)
     lesions = table.of(Tracer.PSMA)
-    local, pelvic, nodes, bone, viscera, other = (
-        [x for x in lesions if x.naming.first.region == region]
+    by_region = {
+        region: [x for x in lesions if x.naming.first.region == region]
         for region in ("prostate", "pelvic nodes", "other nodes", "bone", "viscera", "other")
-    )
-    stations = {(x.naming.first.side, x.naming.first.name) for x in pelvic}
-    n = "no focus found" if not pelvic else "miN1a or more" if len(stations) == 1 else "miN1b"
+    }
+    missed = [c for c in candidates if c.tracer is Tracer.PSMA]
+
+    def row(letter: str, region: str, word: str = "present", note: str = "") -> Letter:
+        mine, hot = by_region[region], [c for c in missed if c.naming.first.region == region]
+        draft = _NONE if not mine else word if any(map(_firm, mine)) else UNCERTAIN
+        return Letter(letter, draft, _evidence(mine, hot, note))
+
+    pelvic, bone = by_region["pelvic nodes"], by_region["bone"]
     rows = [
-        Letter("miT", "local focus" if local else "no focus found", _evidence(local)),
+        row("miT", "prostate", "local focus"),
         Letter(
             "miT2, T3a, T3b, T4, Tr", _NOT, "seminal vesicles, rectum, sphincter and earlier surgery are not in the map"
         ),
-        Letter(
+        row(
             "miN",
-            n,
-            _evidence(pelvic, "internal, external and common iliac are not told apart: one side is one region"),
+            "pelvic nodes",
+            _pelvic_word(pelvic),
+            "internal, external and common iliac are not told apart: one side is one region",
         ),
-        Letter("miM1a", "present" if nodes else "no focus found", _evidence(nodes)),
-        Letter("miM1b", "present" if bone else "no focus found", _evidence(bone, _pattern(bone))),
-        Letter("miM1c", "present" if viscera else "no focus found", _evidence(viscera)),
+        row("miM1a", "other nodes"),
+        row("miM1b", "bone", note=_pattern(bone)),
+        row("miM1c", "viscera"),
     ]
-    if other:
+    if other := by_region["other"]:
         rows.append(Letter("without a region", f"{len(other)} foci", _evidence(other)))
     rows.append(_expression(lesions, totals[Tracer.PSMA]))
     return tuple(rows)
 
 
-def _evidence(lesions: Sequence[Lesion], note: str = "") -> str:
-    shown = "; ".join(f"{x.id} {x.naming.first.text}, {x.volume_ml:.1f} ml" for x in lesions[:6])
-    more = f"; and {len(lesions) - 6} more" if len(lesions) > 6 else ""
-    said = f" ({note})" if note and lesions else ""
-    return (shown + more + said) or "no PSMA focus above the threshold there"
+def _firm(lesion: Lesion) -> bool:
+    """Neither small nor of a probability that the page calls uncertain."""
+    return not lesion.small and (lesion.probability is None or lesion.probability > UNSURE[1])
+
+
+def _pelvic_word(pelvic: Sequence[Lesion]) -> str:
+    def stations(lesions: Sequence[Lesion]) -> int:
+        return len({(x.naming.first.side, x.naming.first.name) for x in lesions})
+
+    firm = [x for x in pelvic if _firm(x)]
+    if stations(firm) > 1:
+        return "miN1b"
+    return "miN1a or more" + ("; miN1b if small or doubtful foci count" if stations(pelvic) > 1 else "")
+
+
+def _evidence(lesions: Sequence[Lesion], missed: Sequence[Candidate] = (), note: str = "") -> str:
+    """Firm foci first, weak ones marked; then what was hot there and not called disease."""
+    ordered = sorted(lesions, key=lambda x: not _firm(x))
+    said = "; ".join(map(_said, ordered[:_NAMED])) or "no PSMA focus called disease there"
+    if len(ordered) > _NAMED:
+        said += f"; and {len(ordered) - _NAMED} more"
+    if note and lesions:
+        said += f" ({note})"
+    if missed:
+        named = ", ".join(
+            f"{c.id} ({number_ml(c.volume_ml)} ml, SUVmax {c.suv_max:.1f})" for c in missed[:_NAMED_MISSES]
+        )
+        said += f". Hot there but not called disease: {named}; see possible misses"
+    return said
+
+
+def _said(lesion: Lesion) -> str:
+    weak = ""
+    if lesion.probability is not None and lesion.probability <= UNSURE[1]:
+        weak = f" (p = {lesion.probability:.2f})"
+    elif lesion.small:
+        weak = " (small)"
+    return f"{lesion.id} {lesion.naming.first.text}, {number_ml(lesion.volume_ml)} ml{weak}"
 
 
 def _pattern(bone: Sequence[Lesion]) -> str:
-    bones = {(x.naming.first.name, x.naming.first.side, x.naming.first.level) for x in bone}
-    return f"{len(bone)} foci in {len(bones)} bones; the pattern is for the reader"
+    firm = [x for x in bone if _firm(x)]
+    bones = {(x.naming.first.name, x.naming.first.side, x.naming.first.level) for x in firm}
+    rest = f", {len(bone) - len(firm)} small or doubtful ones beside them" if len(bone) > len(firm) else ""
+    foci, places = ("focus" if len(firm) == 1 else "foci"), ("bone" if len(bones) == 1 else "bones")
+    return f"{len(firm)} {foci} in {len(bones)} {places}{rest}; the pattern is for the reader"
 
 
 def _expression(lesions: Sequence[Lesion], totals: Totals) -> Letter:
@@ -96,7 +154,7 @@ def _expression(lesions: Sequence[Lesion], totals: Totals) -> Letter:
     if totals.liver_suv is None:
         return Letter(name, _NOT, "no liver in the organ map")
     if not lesions:
-        return Letter(name, "no focus found", "no PSMA focus above the threshold")
+        return Letter(name, _NONE, "no PSMA focus called disease")
     liver = totals.liver_suv[0]
     above = sum(x.volume_ml for x in lesions if x.suv_mean >= liver)
     whole = totals.whole.volume_ml

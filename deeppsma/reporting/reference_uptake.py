@@ -1,6 +1,6 @@
 """Uptake of reference organs: blood in the aorta, and liver.
 
-Both say where a lesion stands and whether the SUV scale can be right; neither is measured in disease.
+Both say where a lesion stands and whether the SUV scale can be right.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from deeppsma.core import anatomy as organs
 from deeppsma.core.box import Box
 from deeppsma.core.volume import Volume
+from deeppsma.preprocessing.liver_threshold import liver_uptake
 from deeppsma.reporting.case_result import TracerResult
 
 #: Erosion of the aorta before its blood is measured, and the voxels it must leave.
 _BLOOD_EROSION, _BLOOD_VOXELS = 1, 20
-#: Margin within the liver's label, mm, and the voxels it must leave.
-_LIVER_EROSION_MM, _LIVER_POINTS = 10.0, 50
 
 
 def blood_pool_suv(scan: TracerResult) -> float | None:
@@ -43,32 +42,14 @@ def blood_pool_suv(scan: TracerResult) -> float | None:
 
 
 def liver_suv(scan: TracerResult) -> tuple[float, float] | None:
-    """Mean and standard deviation of SUV in the liver, 10 mm within its label and without disease.
+    """Mean and standard deviation of SUV in the liver's core; None without an organ map or with too little of a liver.
 
-    None without an organ map or with too little of a liver.
+    The core of `deeppsma.preprocessing.liver_threshold`, as for thresholds and in the run report: two definitions of a
+    liver in one result would contradict each other. What lies far from the core's median (lesions, and a hot kidney
+    that a shifted organ map takes in) is no liver.
     """
-    from scipy.ndimage import binary_erosion
-
-    if scan.organs is None:
-        return None
-    step_z, step_y, step_x = (max(1, round(4.0 / s)) for s in scan.organs.geometry.spacing_zyx)
-    steps = (step_z, step_y, step_x)
-    liver = scan.organs.voxels[::step_z, ::step_y, ::step_x] == organs.LIVER
-    spacing = [s * n for s, n in zip(scan.organs.geometry.spacing_zyx, steps, strict=True)]
-    rounds = max(1, round(_LIVER_EROSION_MM / min(spacing)))
-    index = np.argwhere(liver)
-    if len(index) == 0:
-        return None
-    low, high = index.min(axis=0), index.max(axis=0) + 1
-    crop = liver[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-    inner = (np.argwhere(binary_erosion(crop, iterations=rounds)) + low) * np.array(steps)
-    at = np.rint(scan.pet.geometry.world_to_index(scan.organs.geometry.index_to_world(inner))).astype(np.intp)
-    at = at[((at >= 0) & (at < np.array(scan.pet.geometry.shape_zyx))).all(axis=1)]
-    kept = tuple(at[scan.mask.voxels[tuple(at.T)] == 0].T)
-    values = scan.pet.voxels[kept]
-    if len(values) < _LIVER_POINTS:
-        return None
-    return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+    found = None if scan.organs is None else liver_uptake(scan.pet, scan.organs)
+    return None if found is None else (found.mean_suv, found.sd_suv)
 
 
 def nearest_values(volume: Volume, points: NDArray[np.float64]) -> NDArray[np.float64]:

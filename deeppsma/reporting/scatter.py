@@ -12,6 +12,8 @@ from deeppsma.reporting.figures import CLASS_COLOURS, class_letter
 _SIZE, _LEFT, _BOTTOM, _LOW, _HIGH = 420, 48, 44, 0.5, 100.0
 _TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100)
 _LABELLED = 15
+#: Room that a number takes.
+_LABEL_PX = (24.0, 11.0)
 
 
 def scatter_svg(content: ReportContent) -> str:
@@ -33,6 +35,7 @@ def scatter_svg(content: ReportContent) -> str:
     dashed = 'stroke="#57606a" stroke-dasharray="4 4"'
     parts.append(f'<line x1="{x:.1f}" y1="10" x2="{x:.1f}" y2="{_SIZE - _BOTTOM}" {dashed}/>')
     parts.append(f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_SIZE - 10}" y2="{y:.1f}" {dashed}/>')
+    placed: list[tuple[float, float]] = []
     labelled = {lesion.id for t in Tracer for lesion in content.table.of(t)[:_LABELLED]}
     for lesion in sorted(content.table.lesions, key=lambda each: -each.volume_ml):
         other = content.concordance.counterparts[lesion.id].other_suv_max
@@ -47,8 +50,12 @@ def scatter_svg(content: ReportContent) -> str:
             f'<circle cx="{_x(psma):.1f}" cy="{_y(fdg):.1f}" r="{radius:.1f}" fill="{colour}" fill-opacity="0.35" '
             f'stroke="{colour}"><title>{title}</title></circle>'
         )
-        if lesion.id in labelled:
-            parts.append(f'<text x="{_x(psma) + radius:.1f}" y="{_y(fdg) - 2:.1f}">{escape(lesion.id)}</text>')
+        left, low = _x(psma) + radius, _y(fdg) - 2
+        # None on top of another: the larger lesion comes first.
+        free = all(abs(left - x) > _LABEL_PX[0] or abs(low - y) > _LABEL_PX[1] for x, y in placed)
+        if lesion.id in labelled and free:
+            placed.append((left, low))
+            parts.append(f'<text x="{left:.1f}" y="{low:.1f}">{escape(lesion.id)}</text>')
     parts.append(f'<text x="{(_SIZE + _LEFT) / 2:.0f}" y="{_SIZE - 8}" text-anchor="middle">PSMA SUVmax</text>')
     middle = (_SIZE - _BOTTOM) / 2
     parts.append(

@@ -28,6 +28,9 @@
       unpack(`pet-${key}`, Uint8Array), unpack(`ct-${key}`, Uint8Array), unpack(`labels-${key}`, Uint16Array)]);
     view.classOf = new Map(data.lesions.filter(l => l.tracer === key).map(l => [l.number, l.class]));
     view.scale = Math.max(1, Math.min(3, 480 / NZ));
+    // Projection, coronal and sagittal side by side, if that does not make them tiny; borders and gaps take 34 pixels.
+    const fitting = ($(`mip-${key}`).closest(".strip").clientWidth - 34) / (Math.ceil(Math.hypot(NX, NY)) + 1 + NX + NY);
+    if (fitting > .75 * view.scale) view.scale = Math.min(view.scale, fitting);
     view.axial = Math.max(1, Math.min(4, 330 / NX));
     prepareMip(view);
     views.push(view);
@@ -188,7 +191,9 @@
         if (!onlyMip) for (const name of Object.keys(PLANES)) drawPlane(view, name);
       }
       asked = false; onlyMip = true;
-      const suv = views.map(v => `${v.name} SUV ${(v.pet[indexOf(state.voxel)] * data.suv_step).toFixed(1)}`).join(", ");
+      // The last step holds all that is hotter.
+      const suvOf = step => `${(step * data.suv_step).toFixed(1)}${step === 255 ? " or more" : ""}`;
+      const suv = views.map(v => `${v.name} SUV ${suvOf(v.pet[indexOf(state.voxel)])}`).join(", ");
       if (!state.cine) say(`${state.lesion ? `${state.lesion.id}, ${state.lesion.text}. ` : ""}At the cross-hair: ${suv} (viewer grid, ${MM.toFixed(1)} mm)`);
       document.body.dataset.voxel = state.voxel.join(" ");
       document.body.dataset.angle = String(Math.round(state.angle * 180 / Math.PI));
@@ -333,7 +338,7 @@
     link.href = URL.createObjectURL(new Blob([JSON.stringify(review, null, 1) + "\n"], { type: "application/json" }));
     link.download = "review.json"; link.click(); saved = true;
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    $("review-state").textContent += " Saved as review.json; 'deeppsma apply-review' makes the reviewed masks of it.";
+    $("review-state").textContent += " Saved as review.json; 'deeppsma apply-review' makes the reviewed masks of it." + (review.reviewer ? "" : " It names no reviewer.");
   });
   $("load").addEventListener("change", async event => {
     const file = event.target.files[0];

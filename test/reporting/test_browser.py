@@ -11,7 +11,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.io.image_files import ImageFile
 from deeppsma.io.result_folder import mask_path, output_folder, write_result
 from deeppsma.reporting.apply_review import apply_review
-from deeppsma.reporting.content import report_content
+from deeppsma.reporting.content import BANNER, report_content
 from deeppsma.reporting.html import report_html
 from deeppsma.reporting.report_files import Report, write_report
 
@@ -141,6 +141,14 @@ def test_a_click_in_a_slice_moves_the_others(page):
     assert after != before
 
 
+def test_what_the_viewers_steps_cannot_hold_is_said(chrome, tmp_path):
+    spots = {Tracer.PSMA: [Spot((27, 24, 22), (8, 8, 8), 60.0)]}
+    (tmp_path / "page.html").write_text(report_html(report_content(result(spots))), encoding="utf-8")
+    opened(chrome, tmp_path / "page.html")
+    voxel(chrome)
+    assert "PSMA SUV 25.5 or more" in text(chrome, "#readout")
+
+
 def test_keys(page):
     click(page, "[data-go=P1]")
     press(page, "n")
@@ -180,6 +188,7 @@ def test_rejecting_changes_the_totals_and_the_saved_review_makes_masks(page, fol
     click(page, "#save")
     saved = downloads / "review.json"
     wait(saved.is_file)
+    assert "names no reviewer" not in text(page, "#review-state")
     apply_review(folder, saved)
     before, after = (ImageFile(mask_path(f, Tracer.PSMA)).read().voxels for f in (folder, folder / "reviewed"))
     assert int(after.sum()) == int(before.sum()) - 4 + 27
@@ -196,8 +205,58 @@ def test_rejecting_changes_the_totals_and_the_saved_review_makes_masks(page, fol
     other.write_text(saved.read_text().replace('"psma": "', '"psma": "0'))
     page.find_element("id", "load").send_keys(str(other))
     wait(lambda: "other masks" in text(page, "#review-state"))
+    page.find_element("id", "reviewer").clear()
     click(page, "#save")  # nothing unsaved is left behind
+    assert "names no reviewer" in text(page, "#review-state")
     saved.unlink()
+
+
+def test_every_printed_sheet_says_what_it_is_not_for(page):
+    """In the sheet's margin: Chromium prints nothing that is fixed once the reader has scrolled."""
+    rules = page.execute_script(
+        "return [...document.styleSheets[0].cssRules].filter(r => r.media && r.media.mediaText === 'print')"
+        ".flatMap(r => [...r.cssRules]).filter(r => r.type === CSSRule.PAGE_RULE).map(r => r.cssText)"
+    )
+    assert any("@bottom-center" in rule and BANNER in rule for rule in rules)
+
+
+def test_on_paper_no_table_is_cut_or_covered_and_every_column_has_its_name(page):
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    a4 = {"width": 703, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    try:
+        cut = page.execute_script(
+            "return [...document.querySelectorAll('table, svg')].map(t => t.getBoundingClientRect())"
+            ".filter(r => r.right > innerWidth + 1).length"
+        )
+        covered = page.execute_script(
+            "const all = [...document.querySelectorAll('#totals table, #both table')]"
+            ".map(t => t.getBoundingClientRect());"
+            "return all.filter((a, i) => all.some((b, k) => k > i && a.left < b.right && b.left < a.right"
+            " && a.top < b.bottom - 1 && b.top < a.bottom - 1)).length"
+        )
+        # A button's own box is not painted in the head that a sheet repeats.
+        boxes = page.execute_script(
+            "return [...document.querySelectorAll('thead button')].map(b => getComputedStyle(b).display)"
+        )
+        click(page, "#lesions [data-decide=P2][data-as=reject]")
+        decided = page.execute_script(
+            "return getComputedStyle(document.querySelector('#row-P2 th'), '::after').content"
+        )
+        click(page, "#lesions [data-decide=P2][data-as=reject]")
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        page.execute_script("onbeforeunload = null")
+    assert (cut, covered, set(boxes), decided) == (0, 0, {"contents"}, '" rejected"')
+
+
+def test_three_pictures_stand_side_by_side(page):
+    tops = page.execute_script(
+        "return ['mip', 'coronal', 'sagittal']"
+        ".map(n => document.getElementById(n + '-psma').getBoundingClientRect().top)"
+    )
+    assert max(tops) - min(tops) < 2
 
 
 def test_sorting_is_told_to_screen_readers(page):

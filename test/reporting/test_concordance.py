@@ -121,3 +121,14 @@ def test_one_tracer_alone_and_no_lesion():
     _, found = judged({Tracer.PSMA: [], Tracer.FDG: []})
     assert found.counterparts == {}
     assert found.shared_ml[Tracer.FDG] == {0.0: 0, 5.0: 0, 10.0: 0}
+
+
+def test_a_hot_organ_beside_a_partner_is_not_the_partners_uptake():
+    """The FDG disease takes up 5; the bladder beside it, 30."""
+    spots = {
+        Tracer.PSMA: [Spot((9, 12, 22), (4, 4, 4), 9.0)],
+        Tracer.FDG: [Spot((9, 12, 24), (4, 4, 4), 5.0), Spot((7, 12, 24), (2, 4, 4), 30.0, found=False)],
+    }
+    _, found = judged(spots)
+    assert found.counterparts["P1"].match is Match.CONCORDANT
+    assert found.counterparts["P1"].other_suv_max == 5

@@ -19,7 +19,6 @@ from deeppsma.reporting.case_result import CaseResult
 from deeppsma.reporting.content import BANNER, report_content
 from deeppsma.reporting.figures import projections, thumbnail
 from deeppsma.reporting.html import report_html
-from deeppsma.reporting.page_rows import number, number_ml
 from deeppsma.reporting.pdf import report_pdf
 from deeppsma.reporting.report_files import Report, read_report_json, write_report
 from deeppsma.reporting.scatter import scatter_svg
@@ -91,6 +90,25 @@ def test_every_kind_of_case_makes_a_page_a_pdf_and_tables(spots, options):
         assert "No disease was found" in page
 
 
+def test_sums_on_the_page_add_up():
+    """Each tracer's classes make up its foci, and the regions' last row is the whole."""
+    page = report_html(report_content(result(TYPICAL)))
+    card = re.search(r"Both tracers: foci.*?</table>", page, re.S)[0]
+    columns = list(
+        zip(*([int(n) for n in re.findall(r'class="n">(\d+)<', row)] for row in card.split("<tr")[2:]), strict=True)
+    )
+    assert columns == [(1, 1, 0, 0, 2), (1, 0, 1, 0, 2)]
+    regions = re.search(r"PSMA: volume and uptake by region.*?</table>", page, re.S)[0]
+    assert re.findall(r'<td class="n">([^<]*)<', regions)[-6:] == ["6.7", "11.7", "12.0", "78.7", "1", "1"]
+
+
+def test_a_long_table_begins_on_the_sheet_of_its_head():
+    """Kept together with its head, a table of more than a sheet would leave the rest of the last one white."""
+    spots = [Spot((2 + 4 * (k % 14), 2 + 5 * (k // 14), 2), (2, 3, 3), 5.0 + k % 20) for k in range(70)]
+    pdf = report_pdf(report_content(result({Tracer.PSMA: spots})))
+    assert pdf.count(b"/Type /Page\n") == 4
+
+
 def test_gaps_are_said():
     content = report_content(result({Tracer.FDG: TYPICAL[Tracer.FDG]}, with_organs=False))
     said = " ".join(content.notes)
@@ -128,13 +146,6 @@ def test_csv_and_json_hold_the_tables_figures():
     stored_json = report_json(content)
     assert stored_json["totals"]["psma"]["all"]["volume_ml"] == pytest.approx(6.72)
     assert stored_json["synthetic"] is True
-
-
-def test_figures_in_words():
-    assert number_ml(0.0) == "0.0"
-    assert number_ml(0.01) == "< 0.1"
-    assert number_ml(0.06) == "0.1"
-    assert number(float("nan")) == number(float("inf")) == "\N{EN DASH}"
 
 
 def test_viewer_volumes_show_every_lesion_where_it_is():
