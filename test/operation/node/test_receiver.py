@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import socket
 import ssl
@@ -27,13 +26,6 @@ from deeppsma.operation.node.tls import client_context
 #: pynetdicom leaves sockets to the garbage collector where a connection fails.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 HERE = Receive(("PACS",), host="127.0.0.1", port=0)
-
-
-@pytest.fixture(autouse=True)
-def collected():
-    """Those sockets go while the warning is still ignored: at the end of the session each would be an error."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture
