@@ -35,6 +35,9 @@ COPY --from=build /opt/venv /opt/venv
 COPY deeppsma /opt/app/deeppsma
 COPY resources /opt/app/resources
 COPY inference.py /opt/app/
+# Other commands than the entry point's: docker run --entrypoint deeppsma IMAGE COMMAND.
+RUN printf '%s\n' '#!/opt/venv/bin/python' 'from deeppsma.__main__ import program' 'program()' > /opt/venv/bin/deeppsma \
+    && chmod 755 /opt/venv/bin/deeppsma
 # Compiled once here: the root file system is read-only when a job runs.
 RUN /opt/venv/bin/python -m compileall -q /opt/app
 ENV PATH=/opt/venv/bin:$PATH \

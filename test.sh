@@ -71,4 +71,21 @@ if docker run --rm "${limits[@]}" --user "$user" --volume "$PWD/test/output/fail
 fi
 tail -n 1 test/output/stderr | grep -q '^deeppsma: error: /input: ' || { cat test/output/stderr >&2; exit 1; }
 [ -z "$(ls -A test/output/failed)" ] || { echo "test.sh: a failed job left files" >&2; exit 1; }
+# Arguments would change nothing: they are refused, before any folder is looked at.
+status=0
+docker run --rm "${limits[@]}" --user "$user" "$image" --report --recipe nonsense 2>test/output/stderr || status=$?
+[ "$status" = 5 ] && [ "$(wc -l <test/output/stderr)" = 1 ] \
+  && grep -q "^deeppsma: error: arguments '--report --recipe nonsense': .* --entrypoint deeppsma" test/output/stderr \
+  || { echo "test.sh: arguments must be refused, not $status" >&2; cat test/output/stderr >&2; exit 1; }
+if docker run --rm "${limits[@]}" --user "$user" --volume "$PWD/test/input:/input:ro" "$image" 2>test/output/stderr; then
+  echo "test.sh: a job without an output folder must fail" >&2; exit 1
+fi
+tail -n 1 test/output/stderr | grep -q '^deeppsma: error: /output: .*; mount one: -v FOLDER:/output$' \
+  || { cat test/output/stderr >&2; exit 1; }
+
+# The image's other commands, read-only, offline and as anybody.
+docker run --rm "${limits[@]}" --user "$user" --entrypoint deeppsma "$image" doctor
+docker run --rm "${limits[@]}" --user "$user" --volume "$PWD/test/input:/input:ro" \
+  --volume "$PWD/test/output/first:/output" --entrypoint deeppsma "$image" report /output /input
+[ -s test/output/first/report.pdf ] || { echo "test.sh: no report" >&2; exit 1; }
 echo "test.sh: passed"

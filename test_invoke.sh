@@ -14,6 +14,11 @@ out=test/output/invoke
 rm -rf "$out"
 mkdir -p "$out"
 chmod 777 "$out"
+status=0
+docker run --rm --network none --read-only --user "$user" "$image" doctor 2>"$out.stderr" || status=$?
+[ "$status" = 5 ] && grep -q "^deeppsma: error: arguments 'doctor': .* --entrypoint deeppsma" "$out.stderr" \
+  || { echo "test_invoke.sh: another command must be refused, not $status" >&2; cat "$out.stderr" >&2; exit 1; }
+docker run --rm --network none --read-only --tmpfs /tmp --user "$user" --entrypoint deeppsma "$image" doctor
 gpu=()
 if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1; then gpu=(--gpus all); fi
 container=$(docker run --detach "${gpu[@]}" --network none --read-only --cap-drop ALL --security-opt no-new-privileges \

@@ -18,6 +18,7 @@ from deeppsma.cli.reporting import add_reporting, write_report_of
 from deeppsma.cli.research import add_research
 from deeppsma.cli.serve import add_serve
 from deeppsma.core.defaults import DEFAULT_RECIPE, PROBABILITY_SUFFIXES
+from deeppsma.core.errors import ConfigurationError
 
 _EPILOG = """\
 examples:
@@ -33,7 +34,12 @@ The shipped weights have seen synthetic patients only. Not for clinical use.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown and "refuse" in options:
+        return guarded(lambda: options.refuse(unknown))
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return guarded(lambda: options.run(options))
 
 
@@ -106,6 +112,7 @@ def _add_segment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_dicom_case(command)
     add_dicom_out(command)
+    command.add_argument("--no-pdf", action="store_true", help="no PDF beside the page of --report")
     command.add_argument(
         "--deadline",
         type=duration,
@@ -125,7 +132,9 @@ def _segment(options: argparse.Namespace) -> None:
     from deeppsma.operation.job import Job
     from deeppsma.pipeline.run_report import stored_report
 
-    if options.report:
+    if options.no_pdf and not options.report:
+        raise ConfigurationError("--no-pdf", "there is no report to leave it out of", "give --report, too")
+    if options.report and not options.no_pdf:
         from deeppsma.reporting.pdf import require_reportlab
 
         require_reportlab()
@@ -144,9 +153,9 @@ def _segment(options: argparse.Namespace) -> None:
         print(path)
     for tracer, found in report.findings.items():
         print(f"{tracer.upper()}: {found.volume_ml:.1f} ml in {found.components} components")
-    print(report.notice)
+    print(report.short_notice)
     if options.report:
-        for path in write_report_of(options.out, options.case, dicom=job.dicom):
+        for path in write_report_of(options.out, options.case, with_pdf=not options.no_pdf, dicom=job.dicom):
             print(path)
 
 
@@ -200,7 +209,6 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _phantom(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from deeppsma.core.errors import ConfigurationError
     from deeppsma.phantom.session import PhantomOptions
     from deeppsma.phantom.write_cohort import CohortPlan, write_cohort
 

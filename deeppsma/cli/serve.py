@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from deeppsma.core.defaults import DEFAULT_RECIPE
 
@@ -19,12 +20,20 @@ def add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     command.add_argument("--host", default=os.environ.get("DEEPPSMA_HOST") or "127.0.0.1", help="(default 127.0.0.1)")
     command.add_argument("--port", type=int, default=4743, help="(default 4743, where the platform looks)")
-    command.set_defaults(run=_serve)
+    command.set_defaults(run=_serve, refuse=_refuse)
+
+
+def _refuse(arguments: Sequence[str]) -> None:
+    """It is the entry point of an image: who runs that with another command is told how."""
+    from deeppsma.cli.image import refuse_arguments
+
+    refuse_arguments(arguments, "serve takes --host and --port alone")
 
 
 def _serve(options: argparse.Namespace) -> None:
     import threading
 
+    from deeppsma.cli.image import telling_of_mounts
     from deeppsma.core.errors import ConfigurationError
     from deeppsma.operation.metrics import Metrics
     from deeppsma.operation.serve import Service, log, open_server
@@ -40,12 +49,17 @@ def _serve(options: argparse.Namespace) -> None:
     log("listening", host=options.host, port=server.server_address[1])
 
     from deeppsma.operation.engine import Engine
-    from deeppsma.operation.job import job_of_container
+    from deeppsma.operation.job import OUTPUT, Job, job_of_container
+    from deeppsma.pipeline.run_report import RunReport
+
+    def run(job: Job) -> RunReport:
+        with telling_of_mounts(job.out, OUTPUT):
+            return engine.run(job)[1]
 
     first = job_of_container()
     engine = Engine(first.recipe, first.device, first.weights)
     for line in engine.warm():
         log("checked", found=line)
-    service.set_ready(lambda: engine.run(job_of_container())[1])
+    service.set_ready(lambda: run(job_of_container()))
     log("ready")
     threading.Event().wait()  # until a signal ends the process

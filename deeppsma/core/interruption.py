@@ -121,7 +121,20 @@ def _end(number: int, _frame: FrameType | None) -> None:
     with suppress(OSError):
         os.write(2, f"{_fresh_line()}{line}\n".encode(errors="backslashreplace"))
     _end_children()
+    with suppress(Exception):
+        _remove_semaphores()
     os._exit(EXIT_INTERRUPTED if by_user else EXIT_TERMINATED)
+
+
+def _remove_semaphores() -> None:
+    """Remove multiprocessing's named semaphores: no finalizer runs here, and its tracker would speak of a leak."""
+    util, locks = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.synchronize")
+    if util is None or locks is None:
+        return
+    # All finalizers would be too many: some wait for locks that the interrupted code may hold.
+    for finalizer in list(util._finalizer_registry.values()):
+        if finalizer._callback is locks.SemLock._cleanup:
+            finalizer()
 
 
 def _fresh_line() -> str:

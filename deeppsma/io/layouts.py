@@ -18,6 +18,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
 from deeppsma.io.case import Case, Study, check_threshold
+from deeppsma.io.dicom.files import holds_dicom
 from deeppsma.io.grand_challenge import CT, INPUTS_NAME, ORGANS, PET, REGISTRATION, SOCKETS, THRESHOLD, find_sockets
 from deeppsma.io.image_files import ImageFile, write_image
 from deeppsma.io.transform_files import from_challenge, read_challenge_transform, read_tfm, to_challenge, write_tfm
@@ -189,6 +190,7 @@ class PlatformLayout:
 
 #: In the order in which they are asked whether a folder is theirs.
 LAYOUTS: tuple[Layout, ...] = (DataSetLayout(), PlatformLayout())
+_WHAT_TO_GIVE = "give a platform input folder, a train_XXXX folder, or a folder of DICOM files"
 
 
 def layout_named(name: str) -> Layout:
@@ -223,12 +225,22 @@ def load_case(folder: Path | str) -> Case:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(folder, "no such folder", "give a platform input folder or a train_XXXX folder")
+        raise InputError(folder, "no such folder", _WHAT_TO_GIVE)
     for layout in LAYOUTS:
         if layout.holds(folder):
             return layout.read(folder)
-    # Nothing that we know lies there: the platform's reader says what is missing.
-    return PlatformLayout().read(folder)
+    if not any(folder.iterdir()):
+        raise InputError(folder, "empty", _WHAT_TO_GIVE)
+    if holds_dicom(folder):
+        raise InputError(folder, "holds DICOM files", "give the folder to segment itself, which reads them, too")
+    try:
+        return PlatformLayout().read(folder)  # says what is missing
+    except InputError as error:
+        found, remedy = (
+            f"{error.found}, and no DICOM file found either",
+            f"{error.remedy}; is the input folder one deeper?",
+        )
+        raise InputError(folder, found, remedy) from None
 
 
 def _case_name(folder: Path) -> str:

@@ -17,6 +17,7 @@ from deeppsma.core.threads import usable_cores
 from deeppsma.inference.device import OPENVINO, ComputePlan, plan_compute
 from deeppsma.inference.openvino_engine import OpenVinoNetwork, openvino_network
 from deeppsma.models.config import NetworkConfig
+from deeppsma.models.provenance import shortened
 from deeppsma.models.store import WeightsStore
 from deeppsma.models.weights import Member
 from deeppsma.pipeline.method import Method
@@ -86,7 +87,7 @@ def examine(
         As soon as it is known.
     """
     yield _memory()
-    yield _writable("temporary files", Path(tempfile.gettempdir()))
+    yield _temporary()
     if out is not None:
         yield _writable("results", out)
     chosen: list[Member] = []
@@ -131,7 +132,9 @@ def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
 def _weights(member: Member, plans: list[ComputePlan]) -> Finding:
     """Verify the hash, and run one window: a GPU that imports may still have no kernel for this network."""
     network: torch.nn.Module | OpenVinoNetwork = member.load()
-    check, seen = f"weights {member.name}", f"SHA-256 {member.sha256[:12]}, trained on {member.trained_on}"
+    trained_on = shortened(member.trained_on)
+    whole = "" if trained_on == member.trained_on else " (in full: deeppsma recipes)"
+    check, seen = f"weights {member.name}", f"SHA-256 {member.sha256[:12]}, trained on {trained_on}{whole}"
     if not plans or not isinstance(member.network, NetworkConfig):
         return Finding(check, "ok", f"{seen}; loaded, no window was run")
     from deeppsma.inference.run import window_runner
@@ -173,6 +176,14 @@ def _available_bytes(root: Path = Path("/")) -> int | None:
         except (OSError, ValueError):  # "max", or no such group
             continue
     return min(limits, default=None)
+
+
+def _temporary() -> Finding:
+    try:
+        return _writable("temporary files", Path(tempfile.gettempdir()))
+    except FileNotFoundError:  # no folder can be written to, as in a read-only container without /tmp
+        found = "no folder can be written to"
+        return Finding("temporary files", "warning", found, "set TMPDIR to one; in a container: --tmpfs /tmp")
 
 
 def _writable(what: str, folder: Path) -> Finding:

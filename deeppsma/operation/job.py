@@ -33,6 +33,9 @@ from deeppsma.preprocessing.dicom_case import DicomOptions, open_with_source
 from deeppsma.reporting.dicom_objects import DicomObjects, DicomRequest
 from deeppsma.reporting.pictures import kind_of_patient
 
+#: Where the platform mounts the folder for the result.
+OUTPUT = Path("/output")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -201,7 +204,7 @@ def job_of_container(environment: Mapping[str, str] = os.environ) -> Job:
     try:
         return Job(
             case=Path(environment.get("DEEPPSMA_INPUT") or "/input"),
-            out=Path(environment.get("DEEPPSMA_OUTPUT") or "/output"),
+            out=Path(environment.get("DEEPPSMA_OUTPUT") or OUTPUT),
             recipe=environment.get("DEEPPSMA_RECIPE") or DEFAULT_RECIPE,
             device=environment.get("DEEPPSMA_DEVICE") or "auto",
             weights=model if holds_model else None,

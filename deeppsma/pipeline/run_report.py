@@ -20,6 +20,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.inference.device import ComputePlan
 from deeppsma.io.case import Case, ImageSource
 from deeppsma.io.suv_record import SuvRecord
+from deeppsma.models.provenance import shortened
 from deeppsma.models.weights import NOTICE, Member
 
 #: Raised when a key changes its meaning or goes; a new key does not raise it.
@@ -145,6 +146,12 @@ class RunReport:
     foci: Mapping[Tracer, tuple[Mapping[str, Any], ...]] | None = None
     deadline: Mapping[str, Any] | None = None
     report_version: int = REPORT_VERSION
+
+    @property
+    def short_notice(self) -> str:
+        """The notice for a terminal; where something is cut, it says where the whole is."""
+        short = shortened(self.notice)
+        return short if short == self.notice else f"{short.removesuffix('.')}; in full: run_report.json."
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""

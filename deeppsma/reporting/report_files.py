@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,8 @@ from deeppsma.reporting.html import report_html
 from deeppsma.reporting.review import CANDIDATE_OFFSET
 from deeppsma.reporting.tables import lesions_csv, report_json
 from deeppsma.reporting.viewer.volumes import ViewerVolumes, viewer_volumes
+
+_log = logging.getLogger("deeppsma")
 
 HTML_NAME, PDF_NAME, CSV_NAME, FOCI_NAME, JSON_NAME = READING_NAMES
 
@@ -133,8 +136,9 @@ def write_report(made: Report, out: Path, with_pdf: bool = True) -> list[Path]:
     try:
         # The last one says that the others are whole.
         (out / JSON_NAME).unlink(missing_ok=True)
-        if not with_pdf:
-            (out / PDF_NAME).unlink(missing_ok=True)
+        if not with_pdf and (out / PDF_NAME).exists():
+            (out / PDF_NAME).unlink()
+            _log.warning("%s: removed, it was an earlier report's", out / PDF_NAME)
         for name, data in files.items():
             with whole_file(out / name) as partial:
                 partial.write_bytes(data)

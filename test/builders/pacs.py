@@ -96,6 +96,15 @@ class Pacs:
         yield 0, None
 
 
+def _close(association: Any) -> None:
+    """Close the socket of an association that has ended: pynetdicom leaves it open where the peer went first."""
+    if association.is_alive():
+        association.join(10)
+    left = association.dul.socket
+    if left is not None and left.socket is not None:
+        left.socket.close()
+
+
 @contextmanager
 def associated(port: int, calling: str = "PACS", called: str = "DEEPPSMA", tls: Any = None):
     own = AE(calling)
@@ -118,6 +127,7 @@ def associated(port: int, calling: str = "PACS", called: str = "DEEPPSMA", tls: 
         if association.is_established:
             association.release()
         own.shutdown()
+        _close(association)
 
 
 def send_files(port: int, files: Sequence[Path | Dataset], calling: str = "PACS", tls: Any = None) -> list[int]:

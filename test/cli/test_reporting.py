@@ -104,6 +104,46 @@ def test_segment_makes_a_report_when_asked(tmp_path, tiny_weights):
     assert report["members"][0]["sha256"] in (out / "report.html").read_text()
 
 
+def test_segment_leaves_the_pdf_out(tmp_path, tiny_weights, monkeypatch, capsys):
+    case, out = write_platform_case(tmp_path / "case" / "input"), tmp_path / "out"
+    segment = ["segment", str(case), str(out), "--recipe", "single", "--weights", str(tiny_weights), "--device", "cpu"]
+    assert main([*segment, "--no-pdf"]) == 5
+    assert capsys.readouterr().err == (
+        "deeppsma: error: --no-pdf: there is no report to leave it out of; give --report, too\n"
+    )
+    monkeypatch.setitem(sys.modules, "reportlab", None)
+    assert main([*segment, "--report", "--no-pdf"]) == 0
+    assert (out / "report.html").is_file()
+    assert not (out / "report.pdf").exists()
+
+
+def test_an_earlier_pdf_goes_with_a_word(stored, capsys):
+    case, out, _ = stored
+    assert main(["report", str(out), str(case), "--no-pdf"]) == 0
+    assert "removed" not in capsys.readouterr().err
+    (out / "report.pdf").write_bytes(b"of an earlier report")
+    assert main(["report", str(out), str(case), "--no-pdf"]) == 0
+    assert capsys.readouterr().err == f"note: {out / 'report.pdf'}: removed, it was an earlier report's\n"
+    assert not (out / "report.pdf").exists()
+
+
+def test_the_notice_on_a_terminal_is_short(tmp_path, tiny_weights, capsys):
+    import shutil
+
+    case, store = write_platform_case(tmp_path / "case" / "input"), tmp_path / "store"
+    shutil.copytree(tiny_weights, store)
+    manifest = store / "cds-compact/manifest.json"
+    content = json.loads(manifest.read_text())
+    content["training"] = {"data": "9 synthetic patients (seeds 0 to 8), no real ones"}
+    manifest.write_text(json.dumps(content))
+    options = ["--recipe", "single", "--weights", str(store), "--device", "cpu"]
+    assert main(["segment", str(case), str(tmp_path / "out"), *options]) == 0
+    begin = "Not for clinical use. Weights trained on: 9 synthetic patients"
+    assert f"{begin}, no real ones; in full: run_report.json.\n" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out/run_report.json").read_text())
+    assert report["notice"] == f"{begin} (seeds 0 to 8), no real ones."
+
+
 @pytest.mark.parametrize("command", ["segment", "report", "cohort"])
 def test_a_pdf_that_cannot_be_made_is_refused_before_the_work(command, tmp_path, tiny_weights, monkeypatch, capsys):
     """On a base installation the line came when the segmentation was done."""

@@ -153,8 +153,22 @@ def test_an_incomplete_train_case_is_refused(tmp_path, name):
 
 
 def test_no_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=r"no such folder; give a platform .*, or a folder of DICOM files$"):
         load_case(tmp_path / "nowhere")
+
+
+def test_a_folder_that_holds_no_case_is_refused(tmp_path):
+    with pytest.raises(InputError) as refused:
+        load_case(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path}: empty; give a platform input folder, a train_XXXX folder, or a folder of DICOM files"
+    )
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"\(and 4 more\), and no DICOM file found either; .* one deeper\?$"):
+        load_case(tmp_path)
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(8))
+    with pytest.raises(InputError, match="holds DICOM files; give the folder to segment"):
+        load_case(tmp_path)
 
 
 def test_a_ct_that_is_none_is_refused(platform_case):

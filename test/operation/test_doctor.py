@@ -79,6 +79,25 @@ def test_folders_that_cannot_be_written_to(tmp_path, monkeypatch):
     assert "Permission denied" in doctor._writable("results", tmp_path).found
 
 
+def test_no_folder_for_temporary_files_is_a_warning(tiny_weights, monkeypatch):
+    """A read-only container without /tmp ended with a line that named no file."""
+
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(doctor.tempfile, "gettempdir", none)
+    found = by_check(examine(None, tiny_weights, "cpu"))
+    assert (found["temporary files"].state, "--tmpfs /tmp" in found["temporary files"].remedy) == ("warning", True)
+    assert found["device"].state == "ok"
+
+
+def test_provenance_is_short_and_says_where_the_whole_is():
+    said = by_check(examine(None, None, "cpu"))["weights cds-compact"].found
+    assert "seeds" not in said
+    assert "no real ones" in said
+    assert "(in full: deeppsma recipes)" in said
+
+
 def test_short_memory_is_a_warning_of_the_smaller_limit(tmp_path, monkeypatch):
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 8000000 kB\n")

@@ -78,7 +78,8 @@ def identify_tracer(headers: Sequence[Header], override: Tracer | None = None) -
         made = " or ".join(agent.nuclides)
         found = f"names {agent.name}, made with {made}, but the nuclide is {nuclide.name}"
         raise header.refuse(source, found, _OVERRIDE)
-    evidence = tuple(f"{tag_of(source)} names {agent.name}" for source, agent in named)
+    # A code and its meaning are one tag's: it is named once.
+    evidence = tuple(dict.fromkeys(f"{tag_of(source)} names {agent.name}" for source, agent in named))
     return TracerEvidence(Tracer(agent.tracer), agent.name, nuclide.name if nuclide else "", evidence)
 
 

@@ -37,6 +37,14 @@ def test_fdg_by_code_of_any_scheme(value: str, scheme: str) -> None:
     assert identified(edit).tracer is Tracer.FDG
 
 
+def test_a_tag_is_named_once() -> None:
+    edit = injection_edited(
+        RadiopharmaceuticalCodeSequence=Items([code("35321007", "SCT", "Fluorodeoxyglucose F^18^")])
+    )
+    said = [each for each in identified(edit).evidence if "RadiopharmaceuticalCodeSequence" in each]
+    assert said == ["RadiopharmaceuticalCodeSequence (0054,0304) names FDG"]
+
+
 @pytest.mark.parametrize(
     ("value", "scheme", "agent", "nuclide"),
     [
