@@ -110,7 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     case = load_case(options.case)
     method = Method.choose(load_recipe("gtrc"), WeightsStore.default(options.clone))
-    prepared = PreparedCase(case, keep_pets=True)
+    prepared = PreparedCase(case, keep_whole=True)
     for tracer in Tracer:
         pet, threshold_suv = prepared.pet(tracer), case.study(tracer).threshold_suv
         ct_volume = prepared.ct(tracer)
