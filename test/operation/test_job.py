@@ -130,7 +130,7 @@ def test_a_file_where_a_folder_should_be_is_one_line(tmp_path, capsys):
 
 def test_a_missing_case_is_one_line(tmp_path, capsys):
     assert main(["segment", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.strip().endswith("give a platform input folder or a train_XXXX folder")
+    assert capsys.readouterr().err.strip().endswith("train_XXXX folder, or a folder of DICOM files")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -144,5 +144,5 @@ def test_any_layout_is_opened_as_what_it_is(tmp_path: Path) -> None:
     write_patient(small_patient(3, "none"), tmp_path / "train_0003", "train")
     assert open_case(tmp_path / "train_0003").tracers == (Tracer.PSMA, Tracer.FDG)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="is missing"):
+    with pytest.raises(InputError, match="empty: empty; give a platform input folder"):
         open_case(tmp_path / "empty")
