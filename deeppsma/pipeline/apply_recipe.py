@@ -23,7 +23,7 @@ from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.lesions import Scene
 from deeppsma.postprocessing.refinement import refine
 from deeppsma.postprocessing.region_growing import grow
-from deeppsma.postprocessing.second_opinion.decide import Role, judge, judged
+from deeppsma.postprocessing.second_opinion.decide import Opinion, Role, SecondOpinion, judge
 from deeppsma.postprocessing.second_opinion.evidence import Evidence, gather_evidence
 from deeppsma.postprocessing.second_opinion.focus_lines import focus_lines
 from deeppsma.postprocessing.second_opinion.store import load_second_opinions
@@ -169,11 +169,24 @@ def _of_second_opinion(
     with case.log.watch.stage("second opinion"):
         opinion = judge(model, evidence, method.recipe.cutoff(tracer))
         lines = focus_lines(model, opinion, evidence, space.geometry)
-    if model.role is not Role.SAYS:
-        mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
-        mask[space.hot] = opinion.disease
-        return mask, lines
-    return _of_logits(tracer, method, case, logits), lines
+    return _decided(tracer, method, case, logits, model, opinion), lines
+
+
+def _decided(
+    tracer: Tracer,
+    method: Method,
+    case: PreparedCase,
+    logits: Mapping[str, Logits],
+    model: SecondOpinion,
+    opinion: Opinion,
+) -> NDArray[np.bool_]:
+    """Mask of a tracer that has been judged: of the trees and the network as far as the role goes, at the cutoff."""
+    if model.role is Role.SAYS:
+        return _of_logits(tracer, method, case, logits)
+    space = case.spaces[tracer]
+    mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
+    mask[space.hot] = opinion.disease_at(model, method.recipe.cutoff(tracer))
+    return mask
 
 
 def swept(
@@ -189,21 +202,17 @@ def swept(
         Probabilities, between 0 and 1.
     """
     recipe = method.recipe
+    each = [replace(method, recipe=replace(recipe, cutoffs=dict.fromkeys(Tracer, cutoff))) for cutoff in cutoffs]
     if not recipe.second_opinion:
-        each = (replace(method, recipe=replace(recipe, cutoffs=dict.fromkeys(Tracer, cutoff))) for cutoff in cutoffs)
         return [apply_recipe(at_cutoff, case, logits) for at_cutoff in each]
     models = load_second_opinions(recipe.second_opinion).models
     masks: list[dict[Tracer, NDArray[np.bool_]]] = [{} for _ in cutoffs]
-    for tracer, space in case.spaces.items():
+    for tracer in case.spaces:
         model = models[tracer]
-        evidence = evidence_of(tracer, [member.name for member in method.members], case, logits)
-        opinion = judge(model, evidence)
-        for cutoff, at_cutoff in zip(cutoffs, masks, strict=True):
-            at_cutoff[tracer] = np.zeros(space.geometry.shape_zyx, dtype=bool)
-            at_cutoff[tracer][space.hot] = judged(
-                evidence.mean, opinion.logit[opinion.piece], model.offset, model.role, cutoff
-            )
-    return [CropMasks(each) for each in masks]
+        opinion = judge(model, evidence_of(tracer, [member.name for member in method.members], case, logits))
+        for at_cutoff, found in zip(each, masks, strict=True):
+            found[tracer] = _decided(tracer, at_cutoff, case, logits, model, opinion)
+    return [CropMasks(found) for found in masks]
 
 
 def _of_probabilities(

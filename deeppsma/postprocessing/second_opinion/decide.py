@@ -103,6 +103,8 @@ class Opinion:
         [n] what is disease after both, as far as the model's role goes.
     missing
         What the trees had to do without, in words.
+    network
+        [n] the network's logits.
     """
 
     piece: NDArray[np.int32]
@@ -112,6 +114,11 @@ class Opinion:
     found: NDArray[np.bool_]
     disease: NDArray[np.bool_]
     missing: tuple[str, ...]
+    network: NDArray[np.floating]
+
+    def disease_at(self, model: SecondOpinion, cutoff: float) -> NDArray[np.bool_]:
+        """``disease`` at another cutoff, by the model whose opinion this is."""
+        return judged(self.network, self.logit[self.piece], model.offset, model.role, cutoff)
 
 
 def judge(model: SecondOpinion, evidence: Evidence, cutoff: float = 0.5) -> Opinion:
@@ -145,7 +152,7 @@ def judge(model: SecondOpinion, evidence: Evidence, cutoff: float = 0.5) -> Opin
     table = describe(evidence, piece)
     logit = model.logit(table)
     disease = judged(network, logit[piece], model.offset, model.role, cutoff)
-    return Opinion(piece, table, logit, 1 / (1 + np.exp(-logit)), found, disease, evidence.missing)
+    return Opinion(piece, table, logit, 1 / (1 + np.exp(-logit)), found, disease, evidence.missing, network)
 
 
 def judged(

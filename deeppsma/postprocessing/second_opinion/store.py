@@ -13,12 +13,11 @@ import numpy as np
 from deeppsma.core.errors import ConfigurationError, WeightsError
 from deeppsma.core.settings import read_json, resources_folder, write_json
 from deeppsma.core.tracer import Tracer
+from deeppsma.models.weights import STAND_IN_FOLDER
 from deeppsma.postprocessing.second_opinion.decide import Role, SecondOpinion
 from deeppsma.postprocessing.second_opinion.trees import Forest
 
 KIND, CARD_NAME = "second_opinion", "card.json"
-#: Folder inside that of models, with those that stand in for them where a case lacks an organ map.
-STAND_IN_FOLDER = "without-organ-maps"
 _FORMAT = 2
 
 
@@ -75,7 +74,7 @@ def load_second_opinions(name: str) -> SecondOpinions:
 
 
 def stand_in_of(name: str) -> str:
-    """Name of the models for cases that lack an organ map: a folder ``without-organ-maps`` inside; empty if none.
+    """Name of the models for cases that lack an organ map, inside these as a member's stand-in; empty if none.
 
     Parameters
     ----------
