@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 pytest_plugins = ["builders.nnunet_fixtures", "builders.keras_fixtures"]
+
+
+@pytest.fixture
+def keep_signals():
+    """`guarded` takes over the process's signals; the test runner wants them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

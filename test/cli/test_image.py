@@ -16,14 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHERS = "settings are DEEPPSMA_* variables; other commands: docker run --entrypoint deeppsma IMAGE COMMAND"
 
 
-@pytest.fixture(autouse=True)
-def keep_signals():
-    import signal
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("keep_signals")
 
 
 def run_entry(*arguments, before=""):

@@ -15,15 +15,7 @@ from deeppsma.core.volume import Volume
 from deeppsma.io.layouts import load_case
 from deeppsma.io.result_folder import mask_path, output_folder, write_result
 
-
-@pytest.fixture(autouse=True)
-def keep_signals():
-    import signal
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("keep_signals")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,13 +33,7 @@ PET, ORGANS = "images/psma-pet-ga-68", "images/psma-ct-organ-segmentation"
 THRESHOLD, TRANSFORM = "fdg-pet-suv-threshold.json", "psma-to-fdg-registration.json"
 
 
-@pytest.fixture(autouse=True)
-def keep_signals():
-    """The entry point takes over the process's signals; the test runner wants them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("keep_signals")
 
 
 def run_container_entry(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from dataclasses import replace
@@ -25,14 +24,7 @@ from deeppsma.operation.job import Job, job_of_container, run_job
 from deeppsma.preprocessing.dicom_case import DicomOptions
 from deeppsma.reporting import dicom_objects
 
-
-@pytest.fixture(autouse=True)
-def keep_signals():
-    """`guarded` takes over the process's signals; the test runner wants them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("keep_signals")
 
 
 def room(image) -> None:

@@ -20,14 +20,7 @@ from deeppsma.io.image_files import ImageFile
 from deeppsma.io.result_folder import mask_path
 from deeppsma.operation.job import Job, run_job
 
-
-@pytest.fixture(autouse=True)
-def keep_signals():
-    """`guarded` takes over the process's signals; the test runner wants them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("keep_signals")
 
 
 ROOT = Path(__file__).resolve().parents[2]
