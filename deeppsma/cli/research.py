@@ -247,7 +247,9 @@ def _add_second_opinion(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     command.add_argument("cohort", type=Path, metavar="COHORT", help="folder of cases with truth")
     command.add_argument("out", type=Path, metavar="OUT", help="models, card, tables, and foci that are done")
-    command.add_argument("--recipe", default="mean", help="whose networks' logits (default mean)")
+    command.add_argument(
+        "--recipe", default="mean", help="what is judged: any recipe that asks for no second opinion (default mean)"
+    )
     command.add_argument(
         "--keep-lesions",
         type=float,

@@ -1,4 +1,4 @@
-"""What a recipe makes of the networks' logits: fusion, region growing, normal uptake, refinement."""
+"""What a recipe makes of the networks' logits: masks by tracer, their second opinion, refinement of FDG by PSMA."""
 
 from __future__ import annotations
 
@@ -8,27 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from deeppsma.core.box import Box
-from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.volume import Volume
-from deeppsma.inference.logits import Logits, mean_logits, mean_probabilities
-from deeppsma.pipeline.apply_consensus import apply_consensus
+from deeppsma.inference.logits import Logits
+from deeppsma.pipeline.apply_second_opinion import apply_second_opinion, swept_second_opinion
 from deeppsma.pipeline.method import Method
-from deeppsma.pipeline.recipe import Growing
-from deeppsma.postprocessing.fusion import fuse, fused_logits
+from deeppsma.pipeline.tracer_mask import tracer_mask
 from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.lesions import Scene
 from deeppsma.postprocessing.refinement import refine
-from deeppsma.postprocessing.region_growing import grow
-from deeppsma.postprocessing.second_opinion.decide import Opinion, Role, SecondOpinion, judge
-from deeppsma.postprocessing.second_opinion.evidence import Evidence, gather_evidence
-from deeppsma.postprocessing.second_opinion.focus_lines import focus_lines
-from deeppsma.postprocessing.second_opinion.store import load_second_opinions
 from deeppsma.preprocessing.prepared_case import PreparedCase
-from deeppsma.preprocessing.spaces import Space
 
 
 @dataclass(frozen=True)
@@ -73,120 +63,13 @@ def apply_recipe(method: Method, case: PreparedCase, logits: Mapping[str, Logits
     for tracer in case.spaces:
         if not method.members_of(tracer):
             case.log.note(f"recipe {recipe.name} has no member for {tracer.upper()}: its mask is empty")
-        elif recipe.consensus is not None:
-            disease, normal = _mean_probabilities(tracer, method, logits)
-            decided = apply_consensus(recipe.consensus, method.consensus.get(tracer), case, tracer, disease, normal)
-            masks[tracer] = decided.mask
-            foci |= {tracer: decided.foci} if recipe.consensus.method == "vote" else {}
         elif recipe.second_opinion:
-            masks[tracer], foci[tracer] = _of_second_opinion(tracer, method, case, logits)
-        elif recipe.average == "logits":
-            masks[tracer] = _of_logits(tracer, method, case, logits)
+            masks[tracer], foci[tracer] = apply_second_opinion(tracer, method, case, logits)
         else:
-            masks[tracer] = _of_probabilities(tracer, method, case, logits)
-    if recipe.refinement and _can_refine(masks, case):
-        unrefined = masks[Tracer.FDG]
-        with case.log.watch.stage("refinement"):
-            masks[Tracer.FDG], removed = refine(_scene(masks, case), load_classifier(recipe.refinement))
-        return CropMasks(masks, removed, unrefined, foci)
-    return CropMasks(masks, foci=foci)
-
-
-def probabilities(
-    method: Method, case: PreparedCase, logits: Mapping[str, Logits]
-) -> dict[Tracer, NDArray[np.float32]]:
-    """Probability of disease on the crop of each tracer's space, [z, y, x] float32; 0 below the threshold.
-
-    It is the networks' own, fused as the recipe fuses them, before region
-    growing and refinement.
-
-    Parameters
-    ----------
-    method, case, logits
-        As for `apply_recipe`.
-    """
-    out = {}
-    for tracer, space in case.spaces.items():
-        dense = np.zeros(space.geometry.shape_zyx, dtype=np.float32)
-        if method.members_of(tracer):
-            dense[space.hot] = _probability(tracer, method, case, logits)
-        out[tracer] = dense
-    return out
-
-
-def _probability(
-    tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
-) -> NDArray[np.float32]:
-    if method.recipe.average == "probabilities":
-        return _mean_probabilities(tracer, method, logits)[0]
-    mean = mean_logits([logits[member.name] for member in method.members])
-    return np.asarray(expit(fused_logits(method.recipe.fusion, tracer, case.spaces, mean, case.case.fdg_to_psma)))
-
-
-def _of_logits(tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]) -> NDArray[np.bool_]:
-    recipe = method.recipe
-    with case.log.watch.stage("fusion"):
-        mean = mean_logits([logits[member.name] for member in method.members])
-        mask = fuse(recipe.fusion, tracer, case.spaces, mean, case.case.fdg_to_psma, recipe.cutoff(tracer))
-    return _grown(mask, tracer, case, recipe.growing)
-
-
-def evidence_of(tracer: Tracer, members: Sequence[str], case: PreparedCase, logits: Mapping[str, Logits]) -> Evidence:
-    """What a second opinion on a tracer looks at.
-
-    Parameters
-    ----------
-    tracer
-        Whose; it must have a space.
-    members
-        Names of those whose logits are averaged.
-    case, logits
-        As for `apply_recipe`.
-    """
-    mean = mean_logits([logits[name] for name in members])
-    return gather_evidence(
-        tracer,
-        case.spaces,
-        mean,
-        case.case.thresholds,
-        case.case.fdg_to_psma,
-        case.organs(tracer),
-        case.ct(tracer),
-    )
-
-
-def _of_second_opinion(
-    tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
-) -> tuple[NDArray[np.bool_], tuple[dict[str, Any], ...]]:
-    """Mask of a tracer after its second opinion, and the lines on its foci."""
-    opinions = load_second_opinions(method.recipe.second_opinion)
-    space, model = case.spaces[tracer], opinions.models[tracer]
-    if opinions.of_weights and {member.sha256 for member in method.members} != set(opinions.of_weights):
-        case.log.note("the second opinion has learnt from other weights than these: fit it anew, or choose 'mean'")
-    evidence = evidence_of(tracer, [member.name for member in method.members], case, logits)
-    for missing in evidence.missing:
-        case.log.note(f"no {missing}: the second opinion does without")
-    with case.log.watch.stage("second opinion"):
-        opinion = judge(model, evidence, method.recipe.cutoff(tracer))
-        lines = focus_lines(model, opinion, evidence, space.geometry)
-    return _decided(tracer, method, case, logits, model, opinion), lines
-
-
-def _decided(
-    tracer: Tracer,
-    method: Method,
-    case: PreparedCase,
-    logits: Mapping[str, Logits],
-    model: SecondOpinion,
-    opinion: Opinion,
-) -> NDArray[np.bool_]:
-    """Mask of a tracer that has been judged: of the trees and the network as far as the role goes, at the cutoff."""
-    if model.role is Role.SAYS:
-        return _of_logits(tracer, method, case, logits)
-    space = case.spaces[tracer]
-    mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
-    mask[space.hot] = opinion.disease_at(model, method.recipe.cutoff(tracer))
-    return mask
+            found = tracer_mask(tracer, method, case, logits)
+            masks[tracer] = found.mask
+            foci |= {} if found.foci is None else {tracer: found.foci}
+    return _refined(CropMasks(masks, foci=foci), recipe.refinement, case)
 
 
 def swept(
@@ -202,65 +85,22 @@ def swept(
         Probabilities, between 0 and 1.
     """
     recipe = method.recipe
-    each = [replace(method, recipe=replace(recipe, cutoffs=dict.fromkeys(Tracer, cutoff))) for cutoff in cutoffs]
     if not recipe.second_opinion:
+        each = [replace(method, recipe=replace(recipe, cutoffs=dict.fromkeys(Tracer, cutoff))) for cutoff in cutoffs]
         return [apply_recipe(at_cutoff, case, logits) for at_cutoff in each]
-    models = load_second_opinions(recipe.second_opinion).models
-    masks: list[dict[Tracer, NDArray[np.bool_]]] = [{} for _ in cutoffs]
-    for tracer in case.spaces:
-        model = models[tracer]
-        opinion = judge(model, evidence_of(tracer, [member.name for member in method.members], case, logits))
-        for at_cutoff, found in zip(each, masks, strict=True):
-            found[tracer] = _decided(tracer, at_cutoff, case, logits, model, opinion)
-    return [CropMasks(found) for found in masks]
+    asked = [tracer for tracer in case.spaces if method.members_of(tracer)]
+    by_tracer = {tracer: swept_second_opinion(tracer, method, case, logits, cutoffs) for tracer in asked}
+    found = [CropMasks({tracer: masks[k] for tracer, masks in by_tracer.items()}) for k in range(len(cutoffs))]
+    return [_refined(each, recipe.refinement, case) for each in found]
 
 
-def _of_probabilities(
-    tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]
-) -> NDArray[np.bool_]:
-    space, recipe = case.spaces[tracer], method.recipe
-    with case.log.watch.stage("fusion"):
-        disease, normal = _mean_probabilities(tracer, method, logits)
-        mask = np.zeros(space.geometry.shape_zyx, dtype=bool)
-        mask[space.hot] = disease > recipe.cutoff(tracer)
-        refused = np.zeros_like(mask)
-        refused[space.hot] = normal > recipe.normal_cutoff(tracer)
-    return _grown(mask, tracer, case, recipe.growing) & ~refused
-
-
-def _mean_probabilities(
-    tracer: Tracer, method: Method, logits: Mapping[str, Logits]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    members = method.members_of(tracer)
-    weights = [method.recipe.member_weights.get(member.name, 1.0) for member in members]
-    return mean_probabilities([logits[member.name].of(tracer, tracer) for member in members], weights)
-
-
-def _grown(mask: NDArray[np.bool_], tracer: Tracer, case: PreparedCase, growing: Growing | None) -> NDArray[np.bool_]:
-    if growing is None:
-        return mask
-    kept = growing.kept(tracer)
-    # The map is read, and its absence noted, whether there is anything to grow or not: that is known beforehand.
-    organs = case.organs(tracer) if kept and case.has_organs(tracer, "growing spares no organ") else None
-    with case.log.watch.stage("growing"):
-        return _grown_on(mask, case.spaces[tracer], organs, growing.radius_mm, kept)
-
-
-def _grown_on(
-    mask: NDArray[np.bool_], space: Space, organs: Volume | None, radius_mm: float, kept_organs: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    around = Box.around_mask(mask)
-    if around is None:
-        return mask
-    reach = tuple(int(radius_mm / s) + 2 for s in space.geometry.spacing_zyx)
-    box = around.grown((reach[0], reach[1], reach[2])).clipped(mask.shape)
-    kept = np.zeros(box.shape_zyx, dtype=bool)
-    if organs is not None and kept_organs:
-        labels = resample(organs, space.geometry.cropped(box), labels=True)
-        kept = np.isin(labels, kept_organs)
-    out = mask.copy()
-    out[box.slices] = grow(mask[box.slices], space.hot[box.slices], space.geometry.spacing_zyx, radius_mm, kept)
-    return out
+def _refined(found: CropMasks, refinement: str, case: PreparedCase) -> CropMasks:
+    """Masks without the FDG lesions that a model of that name takes away; without a name, as they are."""
+    if not refinement or not _can_refine(found.masks, case):
+        return found
+    with case.log.watch.stage("refinement"):
+        fdg, removed = refine(_scene(found.masks, case), load_classifier(refinement))
+    return replace(found, masks={**found.masks, Tracer.FDG: fdg}, removed=removed, unrefined=found.masks[Tracer.FDG])
 
 
 def _can_refine(masks: Mapping[Tracer, NDArray[np.bool_]], case: PreparedCase) -> bool:

@@ -23,10 +23,11 @@ from deeppsma.inference.logits import Logits
 from deeppsma.io.case import Case
 from deeppsma.models.early_import import import_early
 from deeppsma.models.weights import Member
-from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, probabilities, swept
+from deeppsma.pipeline.apply_recipe import CropMasks, apply_recipe, swept
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.run_report import Findings, Resources, RunReport, describe_run
 from deeppsma.pipeline.settling import unsettled_by
+from deeppsma.pipeline.tracer_mask import probabilities
 from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.rethresholded import rethresholded_ml
 from deeppsma.preprocessing.liver_threshold import liver_uptake

@@ -111,8 +111,8 @@ class Recipe:
         pass, or empty.
     second_opinion
         Name of models in ``resources/second_opinion``, or a folder of one's
-        own, that judge every focus; or empty. With logits, and without
-        growing: the foci hold all voxels at or above the threshold.
+        own, that judge every focus of what the recipe finds, before
+        refinement; or empty.
     window_overlap
         Share by which windows overlap, in [0, 1).
     consensus
@@ -161,8 +161,6 @@ class Recipe:
         instead = (self.cutoffs, self.normal_cutoffs, self.growing)
         if self.consensus is not None and (self.average == "logits" or any(instead)):
             raise ValueError("consensus goes with average = probabilities, in place of cutoffs and growing")
-        if self.second_opinion and (self.average != "logits" or self.growing is not None):
-            raise ValueError("a second_opinion belongs to average = logits, without growing")
         if not 0 <= self.window_overlap < 1:
             raise ValueError(f"window_overlap must be at least 0 and below 1, not {self.window_overlap}")
 

@@ -29,13 +29,14 @@ def unsettled_by(method: Method, before: Mapping[str, Logits]) -> Unsettled | No
     Returns
     -------
     callable or None
-        None where nothing can be settled early: logits have no bounds, so that only a mean of probabilities can be.
+        None where nothing can be settled early: logits have no bounds, so that only a mean of probabilities can be;
+        and a second opinion looks at all of it.
 
     Notes
     -----
     The folds of one model of nnU-Net are one member here: nnU-Net averages their logits.
     """
-    if method.recipe.average != "probabilities":
+    if method.recipe.average != "probabilities" or method.recipe.second_opinion:
         return None
 
     def unsettled(tracer: Tracer, so_far: Mapping[str, Logits]) -> NDArray[np.bool_] | None:

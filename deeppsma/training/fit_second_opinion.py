@@ -136,7 +136,7 @@ def decided(
     sample: FocusSample, logit: NDArray[np.floating], offset: float, role: Role = Role.DECIDES
 ) -> NDArray[np.bool_]:
     """The mask, [n] of the hot voxels, of a case's foci and their logits."""
-    return judged(sample.network, logit[sample.piece], offset, role)
+    return judged(sample.network, logit[sample.piece], offset, role, found=sample.found)
 
 
 def figures(sample: FocusSample, mask: NDArray[np.bool_], neighbours: Neighbours | None = None) -> CaseFigures:
@@ -210,8 +210,8 @@ def choose_offset(rows: Sequence[OffsetRow], least_found: float, most_fnv_ml: fl
 
 
 def found_by_network(samples: Samples, either: bool) -> list[CaseFigures]:
-    """What the network alone is worth: the mean of both spaces, or whatever either of them finds."""
-    return [figures(s, s.either if either else s.network >= 0) for s in samples.values()]
+    """What the recipe alone is worth, or with whatever either space finds."""
+    return [figures(s, s.either if either else s.found) for s in samples.values()]
 
 
 def offset_of_role(

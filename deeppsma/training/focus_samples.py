@@ -31,8 +31,10 @@ class FocusSample:
         [n] focus of each hot voxel.
     network
         [n] mean logits.
+    found
+        [n] what the recipe calls disease.
     either
-        [n] whether the network calls a voxel disease in either space.
+        [n] the same, and what the network calls disease in either space.
     truth
         [n] whether it is disease.
     lesion
@@ -51,6 +53,7 @@ class FocusSample:
     features: NDArray[np.float32]
     piece: NDArray[np.int32]
     network: NDArray[np.float32]
+    found: NDArray[np.bool_]
     either: NDArray[np.bool_]
     truth: NDArray[np.bool_]
     lesion: NDArray[np.int32]
@@ -89,9 +92,8 @@ def make_focus_sample(evidence: Evidence, truth: NDArray[np.bool_]) -> FocusSamp
     truth
         [z, y, x] on the same crop.
     """
-    piece = pieces(
-        evidence.suv / np.float32(evidence.threshold_suv), evidence.hot, evidence.mean >= 0, evidence.spacing_zyx
-    )
+    ratio = evidence.suv / np.float32(evidence.threshold_suv)
+    piece = pieces(ratio, evidence.hot, evidence.found, evidence.spacing_zyx)
     table = describe(evidence, piece)
     inside = truth[evidence.hot]
     lesion = Neighbours.of(evidence.hot).components(inside.astype(np.int8))
@@ -103,7 +105,8 @@ def make_focus_sample(evidence: Evidence, truth: NDArray[np.bool_]) -> FocusSamp
         table.values,
         piece,
         evidence.mean,
-        (evidence.own >= 0) | (evidence.other >= 0),
+        evidence.found,
+        evidence.found | (evidence.own >= 0) | (evidence.other >= 0),
         inside,
         numbers,
         np.flatnonzero(evidence.hot),

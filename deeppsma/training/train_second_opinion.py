@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +19,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.io.case import Case, ImageSource
 from deeppsma.io.cohort import cohort_folders, load_labelled
 from deeppsma.models.store import WeightsStore
-from deeppsma.pipeline.apply_recipe import evidence_of
+from deeppsma.pipeline.apply_second_opinion import evidence_of
 from deeppsma.pipeline.case_run import CaseRun
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import load_recipe
@@ -120,8 +122,8 @@ def run_second_opinion(request: SecondOpinionRequest) -> str:
 
 def _method(request: SecondOpinionRequest) -> Method:
     recipe = load_recipe(request.recipe)
-    if recipe.second_opinion or recipe.average != "logits" or not recipe.both_spaces:
-        raise ConfigurationError(f"recipe {recipe.name}", "cannot be judged", "choose one of logits in both spaces")
+    if recipe.second_opinion:
+        raise ConfigurationError(f"recipe {recipe.name}", "is judged already", "name the recipe before its judgement")
     return Method.choose(recipe, WeightsStore.default(request.weights))
 
 
@@ -129,7 +131,8 @@ def _samples(request: SecondOpinionRequest, method: Method) -> dict[str, dict[Tr
     """Samples by case; each case is run through the networks once, and its foci are kept in OUT."""
     place = request.out / SAMPLES_FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    suffix = ".no-maps" if request.without_maps else ""
+    # Foci of another recipe, or other networks, are others.
+    suffix = f"-{_digest(method)}{'.no-maps' if request.without_maps else ''}"
     cases = {}
     for folder in tqdm(cohort_folders(request.cohort), desc="cases", disable=None):
         path = place / f"{folder.name}-{fingerprint(folder)}{suffix}.npz"
@@ -141,17 +144,21 @@ def _samples(request: SecondOpinionRequest, method: Method) -> dict[str, dict[Tr
     return cases
 
 
+def _digest(method: Method) -> str:
+    return hashlib.sha256(json.dumps(method.identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
 def _without_organs(case: Case) -> Case:
     return replace(case, studies={tracer: replace(study, organs=None) for tracer, study in case.studies.items()})
 
 
 def _made(case: Case, truths: Mapping[Tracer, ImageSource], method: Method, device: str) -> dict[Tracer, FocusSample]:
-    """Samples of a case, by tracer; a tracer without a hot voxel has none."""
+    """Samples of a case, by tracer; a tracer without a hot voxel or a member has none."""
     run = CaseRun(case, [method], device)
     made = {}
     for tracer, space in run.prepared.spaces.items():
-        if space.hot.any():
-            evidence = evidence_of(tracer, [m.name for m in method.members], run.prepared, run.logits)
+        if space.hot.any() and method.members_of(tracer):
+            evidence = evidence_of(tracer, method, run.prepared, run.logits)
             truth = run.prepared.on_crop(tracer, truths[tracer].read().voxels > 0)
             made[tracer] = make_focus_sample(evidence, truth)
     return made
@@ -182,7 +189,7 @@ def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionR
 def _rows(samples: Samples, logits: Mapping[str, NDArray[np.float64]], offset: float, role: Role) -> list[Row]:
     """Masks to compare, by title, each with its figures by case."""
     masks = {
-        "network": {name: s.network >= 0 for name, s in samples.items()},
+        "network": {name: s.found for name, s in samples.items()},
         "either space": {name: s.either for name, s in samples.items()},
         **_second_opinions(samples, logits, offset, role),
         "best that foci allow": {n: (s.share > 0.5)[s.piece] for n, s in samples.items()},

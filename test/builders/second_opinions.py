@@ -68,7 +68,12 @@ def stump(feature: int, threshold: float, low: float, high: float) -> Forest:
     )
 
 
-def bone_model(tracer: Tracer = Tracer.FDG, role: Role = Role.DECIDES, offset: float = 0.0) -> SecondOpinion:
-    """What lies in bone is disease."""
+def bone_model(
+    tracer: Tracer = Tracer.FDG,
+    role: Role = Role.DECIDES,
+    offset: float = 0.0,
+    scores: tuple[float, float] = (-3.0, 3.0),
+) -> SecondOpinion:
+    """What lies in bone is disease; scores are those outside it and inside."""
     names = feature_names()
-    return SecondOpinion(tracer, names, (stump(names.index("organ.bone"), 0.5, -3.0, 3.0),), offset, role)
+    return SecondOpinion(tracer, names, (stump(names.index("organ.bone"), 0.5, *scores),), offset, role)

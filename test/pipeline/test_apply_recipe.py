@@ -3,82 +3,23 @@ import shutil
 
 import numpy as np
 import pytest
-from builders.cases import TINY_NETWORK, write_platform_case, write_tiny_member
-from builders.networks import CLASSES
+from builders.answers import FDG_MEMBER, classes, logits_of, paire
+from builders.cases import write_platform_case, write_tiny_member
 
 from deeppsma.core.tracer import Tracer
-from deeppsma.inference.logits import Logits
 from deeppsma.io.layouts import load_case
 from deeppsma.models.store import WeightsStore
-from deeppsma.models.weights import Member
-from deeppsma.pipeline.apply_recipe import apply_recipe, probabilities
+from deeppsma.pipeline.apply_recipe import apply_recipe
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import Growing, Recipe
 from deeppsma.pipeline.segment import segment
 from deeppsma.postprocessing.lesion_classifier import load_classifier
-from deeppsma.postprocessing.region_growing import grow
 from deeppsma.preprocessing.prepared_case import SEES_NO_ORGANS, PreparedCase
-
-FDG_MEMBER, BOTH = Member("fdg", None, CLASSES, ""), Member("both", None, TINY_NETWORK, "")
 
 
 @pytest.fixture
 def case(platform_case):
     return PreparedCase(load_case(platform_case))
-
-
-def classes(background, disease, normal, n):
-    """Logits with these probabilities at every voxel."""
-    return np.repeat(np.log(np.array([background, disease, normal], np.float32))[:, None], n, axis=1)
-
-
-def logits_of(case, fdg_classes, both=-10.0):
-    n = {tracer: int(case.spaces[tracer].hot.sum()) for tracer in Tracer}
-    return {
-        "fdg": Logits({(Tracer.FDG, Tracer.FDG): fdg_classes(n[Tracer.FDG])}),
-        "both": Logits({(t, t): np.full((1, n[t]), both, np.float32) for t in Tracer}),
-    }
-
-
-def paire(**more):
-    return Recipe("r", ("fdg", "both"), "single", average="probabilities", **more)
-
-
-@pytest.mark.parametrize(("cutoff", "found"), [(0.2, True), (0.3, False)])
-def test_probabilities_are_averaged_by_weight(case, cutoff, found):
-    # 0.75 of the one and 0 of the other, in proportion 1 to 2: 0.25.
-    logits = logits_of(case, lambda n: classes(0.05, 0.75, 0.2, n), both=-30.0)
-    method = Method(paire(member_weights={"both": 2.0}, cutoffs={"fdg": cutoff}), (FDG_MEMBER, BOTH))
-    masks = apply_recipe(method, case, logits).masks
-    probability = probabilities(method, case, logits)[Tracer.FDG]
-    assert np.allclose(probability[case.spaces[Tracer.FDG].hot], 0.25, atol=1e-3)
-    assert not probability[~case.spaces[Tracer.FDG].hot].any()
-    assert masks[Tracer.FDG].any() == found
-    assert np.array_equal(masks[Tracer.FDG], case.spaces[Tracer.FDG].hot & found)
-    assert not masks[Tracer.PSMA].any()
-
-
-def test_normal_uptake_goes_after_growing(case):
-    hot = case.spaces[Tracer.FDG].hot
-    n = int(hot.sum())
-    third = np.arange(n) < n // 3
-    rest = (np.arange(n) >= n // 3) & (np.arange(n) < n // 2)
-
-    def logits(n):
-        values = classes(0.9, 0.05, 0.05, n)
-        values[:, third] = classes(0.02, 0.96, 0.02, 1)
-        values[:, rest] = classes(0.05, 0.05, 0.9, 1)
-        return values
-
-    recipe = paire(normal_cutoffs={"fdg": 0.75}, growing=Growing(500.0 / 10))
-    found = apply_recipe(Method(recipe, (FDG_MEMBER, BOTH)), case, logits_of(case, logits, both=0.0)).masks[Tracer.FDG]
-    seed = np.zeros_like(hot)
-    seed[hot] = third
-    grown = grow(seed, hot, case.spaces[Tracer.FDG].geometry.spacing_zyx, 50.0, np.zeros_like(hot))
-    normal = np.zeros_like(hot)
-    normal[hot] = rest
-    assert (grown & normal).any()
-    assert np.array_equal(found, grown & ~normal)
 
 
 def test_without_an_organ_map_no_lesion_goes(tmp_path):

@@ -43,6 +43,7 @@ def sample(seed, foci=40, per=3):
         features,
         piece,
         np.full(n, -0.1, np.float32),
+        np.zeros(n, bool),
         truth,
         truth,
         lesion,

@@ -75,6 +75,25 @@ def test_an_interrupted_run_goes_on(cohort, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == first
 
 
+@pytest.mark.parametrize("words", ['fusion = "bothways"', 'fusion = "single"\naverage = "probabilities"'])
+def test_any_recipe_can_be_judged(words, cohort, tmp_path, capsys):
+    assert train(cohort, tmp_path) == 0
+    of_mean = set((tmp_path / "out/foci").iterdir())
+    (tmp_path / "other.toml").write_text(f'members = ["cds-compact"]\n{words}\n')
+    assert train(cohort, tmp_path, "--recipe", str(tmp_path / "other.toml")) == 0
+    assert len(set((tmp_path / "out/foci").iterdir()) - of_mean) == 4  # foci of another recipe are not taken for these
+    assert json.loads((tmp_path / "out/card.json").read_text())["recipe"].endswith("other.toml")
+    judged = tmp_path / "judged.toml"
+    judged.write_text(f'members = ["cds-compact"]\nsecond_opinion = "{tmp_path / "out"}"\n{words}\n')
+    case, weights = str(cohort / "train_0000"), str(tmp_path / "weights")
+    out = str(tmp_path / "result")
+    assert main(["segment", case, out, "--recipe", str(judged), "--weights", weights, "--device", "cpu"]) == 0
+    report = json.loads((tmp_path / "result/run_report.json").read_text())
+    assert report["foci"]["fdg"]
+    assert not any("other weights" in line for line in report["fallbacks"])
+    capsys.readouterr()
+
+
 def test_trees_for_cases_without_organ_maps_see_none(cohort, tmp_path, capsys):
     write_tiny_member(tmp_path / "weights/cds-compact/without-organ-maps", seed=6)
     assert train(cohort, tmp_path) == 0
@@ -99,8 +118,7 @@ def test_trees_for_cases_without_organ_maps_see_none(cohort, tmp_path, capsys):
         (("--keep-lesions", "0"), "--keep-lesions"),
         (("--folds", "1"), "--folds"),
         (("--folds", "3"), "4 patients; give 6 or more"),
-        (("--recipe", "single"), "cannot be judged"),
-        (("--recipe", "paire"), "cannot be judged"),
+        (("--recipe", "second_opinion"), "is judged already"),
     ],
 )
 def test_what_cannot_be_fitted_is_one_line(cohort, tmp_path, more, words, capsys):

@@ -98,7 +98,7 @@ class Opinion:
         [focus] log odds that a focus is disease, and the same as a
         probability; as calibrated on the patients it was fitted on.
     found
-        [n] what the network calls disease.
+        [n] what the recipe calls disease without the trees.
     disease
         [n] what is disease after both, as far as the model's role goes.
     missing
@@ -116,9 +116,18 @@ class Opinion:
     missing: tuple[str, ...]
     network: NDArray[np.floating]
 
-    def disease_at(self, model: SecondOpinion, cutoff: float) -> NDArray[np.bool_]:
-        """``disease`` at another cutoff, by the model whose opinion this is."""
-        return judged(self.network, self.logit[self.piece], model.offset, model.role, cutoff)
+    def disease_at(
+        self, model: SecondOpinion, cutoff: float, found: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.bool_]:
+        """``disease`` at another cutoff, by the model whose opinion this is; ``found`` as for `judged`."""
+        return judged(self.network, self.logit[self.piece], model.offset, model.role, cutoff, found)
+
+    def unconvinced_by(self, model: SecondOpinion, cutoff: float) -> int:
+        """How many foci would be disease at a cutoff, were one of the tracer's foci likely to be; 0 if one is."""
+        if model.role is not Role.DECIDES or convincing(self.logit, cutoff):
+            return 0
+        joined = join(self.network, self.logit[self.piece], model.offset - _log_odds(cutoff))
+        return len(np.unique(self.piece[joined]))
 
 
 def judge(model: SecondOpinion, evidence: Evidence, cutoff: float = 0.5) -> Opinion:
@@ -146,25 +155,66 @@ def judge(model: SecondOpinion, evidence: Evidence, cutoff: float = 0.5) -> Opin
     """
     if model.tracer is not evidence.tracer:
         raise ValueError(f"a model of {model.tracer.upper()} for {evidence.tracer.upper()}")
-    network = evidence.mean
-    found = network >= 0
+    network, found = evidence.mean, evidence.found
     piece = pieces(evidence.suv / np.float32(evidence.threshold_suv), evidence.hot, found, evidence.spacing_zyx)
     table = describe(evidence, piece)
     logit = model.logit(table)
-    disease = judged(network, logit[piece], model.offset, model.role, cutoff)
+    disease = judged(network, logit[piece], model.offset, model.role, cutoff, evidence.mask)
     return Opinion(piece, table, logit, 1 / (1 + np.exp(-logit)), found, disease, evidence.missing, network)
 
 
 def judged(
-    network: NDArray[np.floating], focus: NDArray[np.floating], offset: float, role: Role, cutoff: float = 0.5
+    network: NDArray[np.floating],
+    focus: NDArray[np.floating],
+    offset: float,
+    role: Role,
+    cutoff: float = 0.5,
+    found: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
-    """What is disease, [n], as far as a role goes; arguments as for `join` and `judge`."""
-    at = float(np.log(cutoff / (1 - cutoff)))
-    found = np.asarray(network >= at)
+    """What is disease, [n], as far as a role goes.
+
+    Parameters
+    ----------
+    network, focus, offset
+        As for `join`.
+    role, cutoff
+        As for `judge`.
+    found
+        [n] what is disease without the trees; None: what the network's logits
+        say at the cutoff.
+
+    Notes
+    -----
+    The offset spares small true lesions of men who have others. A man none of
+    whose foci is likely to be disease has none for trees that decide: what the
+    offset would spare there is false far more often than not.
+    """
+    at = _log_odds(cutoff)
+    if found is None:
+        found = np.asarray(network >= at)
     if role is Role.SAYS:
         return found
     joined = join(network, focus, offset - at)
-    return joined & found if role is Role.REMOVES else joined
+    if role is Role.REMOVES:
+        return joined & found
+    return joined if convincing(focus, cutoff) else np.zeros_like(joined)
+
+
+def convincing(focus: NDArray[np.floating], cutoff: float = 0.5) -> bool:
+    """Whether a focus is likely to be disease by itself, without the offset: as probable as the cutoff at least.
+
+    Parameters
+    ----------
+    focus
+        Logits of one tracer's foci, of each once or more; without foci none is.
+    cutoff
+        As for `judge`.
+    """
+    return bool((focus >= _log_odds(cutoff)).any())
+
+
+def _log_odds(cutoff: float) -> float:
+    return float(np.log(cutoff / (1 - cutoff)))
 
 
 def join(network: NDArray[np.floating], focus: NDArray[np.floating], offset: float) -> NDArray[np.bool_]:

@@ -48,6 +48,8 @@ class Evidence:
         [z, y, x] CT, or None without a CT.
     spacing_zyx
         mm.
+    mask
+        [n] what the recipe calls disease; None: what the mean of both spaces does.
     """
 
     tracer: Tracer
@@ -62,6 +64,7 @@ class Evidence:
     labels: NDArray[np.uint8] | None
     hounsfield: NDArray | None
     spacing_zyx: VectorZyx
+    mask: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         grid = self.hot.shape
@@ -70,14 +73,20 @@ class Evidence:
             if image is not None and image.shape != grid:
                 raise ValueError(f"{name} {image.shape} is not on the grid of the hot voxels, {grid}")
         count = int(self.hot.sum())
-        for name in ("own", "other", "other_tracer"):
-            if getattr(self, name).shape != (count,):
-                raise ValueError(f"{name} {getattr(self, name).shape} must have a value for each of {count} hot voxels")
+        for name in ("own", "other", "other_tracer", "mask"):
+            values = getattr(self, name)
+            if values is not None and values.shape != (count,):
+                raise ValueError(f"{name} {values.shape} must have a value for each of {count} hot voxels")
 
     @property
     def mean(self) -> NDArray[np.float32]:
         """[n] mean of both spaces' logits; the own one where the other space does not see a voxel."""
         return np.where(np.isnan(self.other), self.own, (self.own + self.other) / 2)
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        """[n] what is disease before the second opinion."""
+        return self.mean >= 0 if self.mask is None else self.mask
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -94,6 +103,7 @@ def gather_evidence(
     fdg_to_psma: RigidTransform | None,
     organs: Volume | None,
     ct: Volume | None,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Evidence:
     """Evidence on one tracer.
 
@@ -108,6 +118,8 @@ def gather_evidence(
         SUV by tracer; of the other one only if there is one.
     organs, ct
         This tracer's, on grids of their own; None where there is none.
+    mask
+        As for `Evidence`.
     """
     space = spaces[tracer]
     grid = space.geometry
@@ -128,6 +140,7 @@ def gather_evidence(
         None if organs is None else resample(organs, grid, labels=True),
         None if ct is None else resample(ct, grid, outside=_AIR_HU),
         grid.spacing_zyx,
+        mask,
     )
 
 

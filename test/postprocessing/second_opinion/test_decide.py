@@ -47,6 +47,30 @@ def test_what_each_role_may_do_solved_by_hand():
     assert judged(network, focus, 0.0, Role.DECIDES).tolist() == [True, False, False, True]
 
 
+def test_a_man_without_a_likely_focus_has_no_disease_solved_by_hand():
+    network, focus = np.array([10.0, -10.0, 10.0]), np.array([-0.1, -1.0, -5.0])
+    assert join(network, focus, 2.5).tolist() == [True, True, False]
+    assert not judged(network, focus, 2.5, Role.DECIDES).any()
+    assert judged(network, focus, 2.5, Role.REMOVES).tolist() == [True, False, False]  # these may not empty a mask
+    assert judged(network, np.array([0.0, -1.0, -5.0]), 2.5, Role.DECIDES).tolist() == [True, True, False]
+    assert judged(network, focus, 2.5, Role.DECIDES, cutoff=0.4).tolist() == [True, True, False]  # log odds -0.41
+    assert not judged(np.empty(0), np.empty(0), 2.5, Role.DECIDES).any()
+
+
+def test_how_many_foci_failed_to_convince():
+    evidence = small_evidence()
+    doubtful = bone_model(offset=4.0, scores=(-2.0, -1.0))
+    opinion = judge(doubtful, evidence)
+    assert not opinion.disease.any()
+    assert opinion.unconvinced_by(doubtful, 0.5) == len(opinion.logit)
+    assert opinion.unconvinced_by(doubtful, 0.2) == 0  # there -1 is likely enough
+    sure = bone_model(offset=4.0)
+    assert judge(sure, evidence).unconvinced_by(sure, 0.5) == 0
+    for role in (Role.REMOVES, Role.SAYS):
+        other = replace(doubtful, role=role)
+        assert judge(other, evidence).unconvinced_by(other, 0.5) == 0
+
+
 def test_a_model_that_removes_adds_nothing():
     evidence = small_evidence()
     astray = replace(evidence, own=-evidence.own, other=-evidence.other)  # liver found, lesion not

@@ -5,26 +5,31 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders.answers import BOTH, FDG_MEMBER, logits_of, paire
 from builders.cases import memory_case, write_tiny_member
 from builders.second_opinions import feature_names, stump
 
 from deeppsma.core.errors import ConfigurationError
 from deeppsma.core.tracer import Tracer
+from deeppsma.inference.logits import Logits
 from deeppsma.io.layouts import load_case
 from deeppsma.models.store import WeightsStore
+from deeppsma.pipeline.apply_recipe import apply_recipe
 from deeppsma.pipeline.method import Method
-from deeppsma.pipeline.recipe import Growing, Recipe
+from deeppsma.pipeline.recipe import ConsensusStep, Growing, Recipe
 from deeppsma.pipeline.segment import segment
+from deeppsma.postprocessing.lesion_classifier import load_classifier
 from deeppsma.postprocessing.second_opinion.decide import Role, SecondOpinion
 from deeppsma.postprocessing.second_opinion.store import write_second_opinions
+from deeppsma.preprocessing.prepared_case import PreparedCase
 
 
-def write_models(folder, low, high, decides=("fdg",), removes=()):
+def write_models(folder, low, high, decides=("fdg",), removes=(), offset=0.0):
     """Foci of more than 0.5 ml get ``high``, smaller ones ``low``."""
     names = feature_names()
     forest = stump(names.index("suv.log_volume_ml"), float(np.log(0.5)), low, high)
     roles = dict.fromkeys(decides, Role.DECIDES) | dict.fromkeys(removes, Role.REMOVES)
-    models = {t: SecondOpinion(t, names, (forest,), 0.0, roles.get(t.value, Role.SAYS)) for t in Tracer}
+    models = {t: SecondOpinion(t, names, (forest,), offset, roles.get(t.value, Role.SAYS)) for t in Tracer}
     write_second_opinions(folder, models, "nobody", {})
     return str(folder)
 
@@ -62,6 +67,21 @@ def test_trees_that_remove_take_foci_and_add_none(platform_case, store, tmp_path
     assert not none.masks[Tracer.PSMA].voxels.any()
     assert np.array_equal(none.masks[Tracer.FDG].voxels, plain.masks[Tracer.FDG].voxels)
     assert {line["decision"] for line in none.report.foci[Tracer.PSMA.value]} <= {"removed", "left out"}
+
+
+def test_a_mask_that_is_empty_for_want_of_a_likely_focus_is_said(platform_case, store, tmp_path):
+    place = write_models(tmp_path / "doubt", -0.5, -0.5, offset=9.0)
+    found = segment(platform_case, recipe(place), store, "cpu")
+    assert not found.masks[Tracer.FDG].voxels.any()
+    foci = found.report.foci[Tracer.FDG]
+    (said,) = [line for line in found.report.fallbacks if "likely to be disease" in line]
+    nothing = "no FDG focus is likely to be disease, so the mask is empty"
+    assert said == f"{nothing}; {len(foci)} that might be are for a reader to judge"
+    assert {line["decision"] for line in foci} <= {"removed", "left out"}
+    assert all("unsure" in line["review"] for line in foci)
+    one_sure = segment(platform_case, recipe(write_models(tmp_path / "sure", -0.5, 0.5, offset=9.0)), store, "cpu")
+    assert one_sure.masks[Tracer.FDG].voxels.any()
+    assert not any("likely to be disease" in line for line in one_sure.report.fallbacks)
 
 
 def test_the_report_has_a_line_for_each_focus(platform_case, store, tmp_path):
@@ -110,11 +130,53 @@ def test_another_model_is_another_method(store, tmp_path):
         Method.choose(recipe("nobody"), store)
 
 
-@pytest.mark.parametrize("wrong", [{"average": "probabilities"}, {"growing": Growing(5.0)}])
-def test_what_cannot_be_judged_is_refused(wrong):
-    fusion = "single" if "average" in wrong else "mean"
-    with pytest.raises(ValueError, match="a second_opinion belongs to"):
-        Recipe("r", ("tiny",), fusion, second_opinion="shipped", **wrong)
+RECIPES = {
+    "single": Recipe("r", ("both",), "single"),
+    "bothways": Recipe("r", ("both",), "bothways"),
+    "grown": Recipe("r", ("both",), "mean", growing=Growing(4.0)),
+    "probabilities": paire(cutoffs={"fdg": 0.25}),
+    "probabilities, grown": paire(cutoffs={"fdg": 0.25}, normal_cutoffs={"fdg": 0.6}, growing=Growing(4.0)),
+    "classes": paire(consensus=ConsensusStep("grow", radius_mm=4.0)),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_any_recipe_can_be_judged(name, platform_case, tmp_path):
+    case, recipe = PreparedCase(load_case(platform_case)), RECIPES[name]
+    rng = np.random.default_rng(3)
+
+    def fdg(n):
+        answers = np.repeat(rng.random((3, n // 40 + 1)), 40, axis=1)[:, :n]  # long stretches, so that foci differ
+        return np.log(answers / answers.sum(axis=0)).astype(np.float32)
+
+    logits = logits_of(case, fdg)
+    half = {t: np.where(np.arange(v.shape[1]) % 90 < 45, 4, -4) for (t, _), v in logits["both"].by_place.items()}
+    logits["both"] = Logits({(t, t): half[t][None].astype(np.float32) for t in Tracer})
+    method = Method(recipe, (FDG_MEMBER, BOTH) if recipe.average == "probabilities" else (BOTH,))
+    plain = apply_recipe(method, case, logits).masks
+
+    def after(score, **roles):
+        place = write_models(tmp_path / f"{score}{sorted(roles)}", score, score, **roles)
+        return apply_recipe(replace(method, recipe=replace(recipe, second_opinion=place)), case, logits).masks
+
+    for tracer in Tracer:
+        assert 0 < plain[tracer].sum() < case.spaces[tracer].hot.sum()
+        both = {"decides": (), "removes": ("psma", "fdg")}
+        assert np.array_equal(after(99.0, **both)[tracer], plain[tracer])
+        assert not after(-99.0, **both)[tracer].any()
+        assert np.array_equal(after(-99.0, decides=())[tracer], plain[tracer])  # these trees only say
+        assert np.array_equal(after(99.0, decides=("psma", "fdg"))[tracer], case.spaces[tracer].hot)
+
+
+def test_refinement_comes_after_the_second_opinion(platform_case, store, tmp_path):
+    strict = load_classifier("published").as_dict() | {"intercept": -100.0, "keep_above_ml": 1000.0}
+    (tmp_path / "strict.json").write_text(json.dumps(strict))
+    place = write_models(tmp_path / "m", 99.0, 99.0)
+    judged = segment(platform_case, recipe(place), store, "cpu")
+    refined = segment(platform_case, recipe(place, refinement=str(tmp_path / "strict.json")), store, "cpu")
+    assert len(refined.report.refinement["removed_fdg_lesions"]) > 0
+    before, after = (result.masks[Tracer.FDG].voxels > 0 for result in (judged, refined))
+    assert after.sum() < before.sum()
 
 
 def test_trees_of_other_weights_are_said(platform_case, store, tmp_path):
