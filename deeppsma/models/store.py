@@ -12,7 +12,7 @@ from deeppsma.core.tracer import Tracer
 from deeppsma.models.gtrc.consensus import Consensus
 from deeppsma.models.nnunet.adopt import adopt_model
 from deeppsma.models.repositories import Repository, find_consensus, refuse_missing_weights
-from deeppsma.models.weights import MANIFEST_NAME, WEIGHTS_NAME, Member, read_member
+from deeppsma.models.weights import MANIFEST_NAME, STAND_IN_FOLDER, WEIGHTS_NAME, Member, read_member
 
 #: Stands for every member of a folder.
 ALL_MEMBERS = "*"
@@ -58,7 +58,7 @@ class WeightsStore:
         Parameters
         ----------
         wanted
-            Names; or "*" alone for all that can be averaged so of the first
+            Names, as for `member`; or "*" alone for all that can be averaged so of the first
             folder that has any member, so that weights of one's own are not
             mixed with shipped ones.
         average
@@ -97,6 +97,16 @@ class WeightsStore:
             raise WeightsError(folder, found, f"choose the recipe {other}, or one that names them")
         return sorted(members, key=lambda member: member.name)
 
+    def missing_stand_ins(self, wanted: Sequence[str]) -> list[str]:
+        """Of the names that a recipe asks for, those of stand-ins of members that have none.
+
+        Parameters
+        ----------
+        wanted
+            Names, as for `member`.
+        """
+        return [name for name in wanted if (whose := _stood_in_for(name)) and self.member(whose).stand_in() is None]
+
     def passed_over(self, chosen: Sequence[Member]) -> list[str]:
         """Members of the folder that comes before the shipped ones which are not among those chosen."""
         taken = {member.name for member in chosen}
@@ -118,18 +128,29 @@ class WeightsStore:
         raise WeightsError(str(self.folders[0]), f"no consensus networks for {tracer.upper()} there", remedy)
 
     def member(self, name: str) -> Member:
-        """The member of a name.
+        """The member of a name; with ``/without-organ-maps`` after it, the one that stands in for that member.
 
         Raises
         ------
         WeightsError
             If there is none, or its manifest makes no sense.
         """
+        if of_whom := _stood_in_for(name):
+            stand_in = self.member(of_whom).stand_in()
+            if stand_in is None:
+                raise WeightsError(name, "no such member", f"put one into the folder of {of_whom}, or leave it out")
+            return stand_in
         for folder in self.folders:
             if name in _names_in(folder):
                 return _member_in(folder, name)
         there = ", ".join(self.names()) or "none"
         raise WeightsError(name, f"no such member; there are: {there}", "train it, or give its folder with --weights")
+
+
+def _stood_in_for(name: str) -> str:
+    """Name of the member whose stand-in is meant, or empty."""
+    of_whom, stands_in, _ = name.rpartition(f"/{STAND_IN_FOLDER}")
+    return of_whom if stands_in and name.endswith(STAND_IN_FOLDER) else ""
 
 
 def _fitting_recipe(names: Sequence[str]) -> str:

@@ -94,8 +94,8 @@ def examine(
 
     def find_members() -> Finding:
         members = Method.choose(load_recipe(recipe), WeightsStore.default(weights)).members
-        chosen.extend(members)
-        chosen.extend(each for member in members if (each := member.stand_in()) is not None)
+        stand_ins = (each for member in members if (each := member.stand_in()) is not None)
+        chosen.extend({member.name: member for member in (*members, *stand_ins)}.values())
         return Finding("recipe", "ok", f"{recipe}: {', '.join(member.name for member in chosen)}")
 
     yield _guarded("recipe", find_members)

@@ -86,9 +86,12 @@ class Method:
         ConfigurationError
             If ``mirrored`` is given and no member is a model of nnU-Net.
         """
-        members = [_mirrored(member, recipe.mirrored) for member in store.choose(recipe.members, recipe.average)]
+        absent = store.missing_stand_ins(recipe.members)
+        wanted = tuple(name for name in recipe.members if name not in absent)
+        members = [_mirrored(member, recipe.mirrored) for member in store.choose(wanted, recipe.average)]
         left = store.passed_over(members) if recipe.members == (ALL_MEMBERS,) else []
         notes = [f"not averaged, because recipe {recipe.name} cannot: {', '.join(left)}"] if left else []
+        notes += [f"no {name} among the weights: recipe {recipe.name} does without this member" for name in absent]
         if mirrored is not None:
             notes += _about_mirroring(recipe, members, mirrored)
             recipe = replace(recipe, mirrored=mirrored)
@@ -129,10 +132,11 @@ class Method:
         WeightsError
             If a stand-in is broken.
         """
-        members = tuple(_without_maps(member, lacking) for member in self.members)
+        instead = {member.name: _without_maps(member, lacking) for member in self.members}
+        members = tuple({each.name: each for each in instead.values()}.values())  # one may stand in for several
         if members == self.members:
             return self
-        which = ", ".join(new.name for new, old in zip(members, self.members, strict=True) if new != old)
+        which = ", ".join(dict.fromkeys(new.name for old, new in instead.items() if new.name != old))
         maps = " and ".join(tracer.upper() for tracer in lacking)
         notes = [f"no {maps} organ map: {which} judges, which has learnt to do without"]
         opinion = self.recipe.second_opinion and stand_in_of(self.recipe.second_opinion)

@@ -19,6 +19,20 @@ def test_a_member_that_is_not_there_is_named(tmp_path):
         WeightsStore.default().member("best")
 
 
+def test_a_stand_in_is_named_by_whom_it_stands_in_for(tmp_path):
+    write_tiny_member(tmp_path / "a/m", seed=1)
+    write_tiny_member(tmp_path / "a/m/without-organ-maps", seed=2)
+    write_tiny_member(tmp_path / "a/n", seed=3)
+    store = WeightsStore((tmp_path / "a",))
+    assert store.member("m/without-organ-maps") == store.member("m").stand_in()
+    assert store.missing_stand_ins(("m", "m/without-organ-maps", "n/without-organ-maps")) == ["n/without-organ-maps"]
+    assert store.missing_stand_ins(("*",)) == []
+    with pytest.raises(WeightsError, match=r"n/without-organ-maps: no such member; put one into the folder of n"):
+        store.member("n/without-organ-maps")
+    with pytest.raises(WeightsError, match="no such member; there are: m, n"):
+        store.missing_stand_ins(("o/without-organ-maps",))
+
+
 def test_all_members_means_those_of_the_first_folder_that_has_any(tmp_path):
     for name in ("a/m0", "a/m1", "b/shipped"):
         write_tiny_member(tmp_path / name)

@@ -81,6 +81,24 @@ def test_a_case_without_a_map_is_judged_by_who_has_learnt_to_do_without(chosen, 
     assert found.notes == (f"no {maps} organ map: {member.name} judges, which has learnt to do without",)
 
 
+def test_who_judges_beside_a_stand_in_goes_without_a_map(chosen, tmp_path):
+    store = WeightsStore((tmp_path / "weights",))
+    both = Method.choose(replace(chosen.recipe, members=("tiny", "tiny/without-organ-maps")), store)
+    assert [member.name for member in both.members] == ["tiny", "tiny-without-organ-maps"]
+    assert both.notes == ()
+    alone = both.without_organ_maps()
+    assert alone.members == both.members[1:]
+    assert alone.notes == chosen.without_organ_maps().notes
+
+
+def test_a_recipe_does_without_a_stand_in_that_weights_of_ones_own_lack(chosen, tmp_path):
+    (tmp_path / "weights/tiny/without-organ-maps/manifest.json").unlink()
+    store = WeightsStore((tmp_path / "weights",))
+    found = Method.choose(replace(chosen.recipe, members=("tiny", "tiny/without-organ-maps")), store)
+    assert [member.name for member in found.members] == ["tiny"]
+    assert found.notes == ("no tiny/without-organ-maps among the weights: recipe r does without this member",)
+
+
 def test_trees_that_have_learnt_from_other_logits_are_not_asked(chosen, tmp_path):
     (tmp_path / "trees/without-organ-maps/card.json").unlink()
     found = chosen.without_organ_maps()
