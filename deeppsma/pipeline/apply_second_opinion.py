@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from deeppsma.core.tracer import Tracer
-from deeppsma.inference.logits import Logits, mean_logits
+from deeppsma.inference.logits import Logits
 from deeppsma.pipeline.method import Method
 from deeppsma.pipeline.recipe import Recipe
 from deeppsma.pipeline.tracer_mask import disease_and_normal, tracer_mask
@@ -103,13 +103,13 @@ def swept_second_opinion(
     return masks
 
 
-def _voices(tracer: Tracer, method: Method, logits: Mapping[str, Logits]) -> Logits:
-    """What the members say together, as logits of disease or not."""
+def _voices(tracer: Tracer, method: Method, logits: Mapping[str, Logits]) -> list[Logits]:
+    """What each member says, as logits of disease or not; of probabilities what they say together."""
     if method.recipe.average == "logits":
-        return mean_logits([logits[member.name] for member in method.members])
+        return [logits[member.name] for member in method.members]
     disease, _ = disease_and_normal(tracer, method, logits)
     clipped = np.clip(disease, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
-    return Logits({(tracer, tracer): np.asarray(logit(clipped), dtype=np.float32)[None]})
+    return [Logits({(tracer, tracer): np.asarray(logit(clipped), dtype=np.float32)[None]})]
 
 
 def _mask_at_hot(

@@ -48,7 +48,7 @@ _LOGGER = logging.getLogger(__name__)
 
 SAMPLES_FOLDER, REPORT_NAME, PICTURE_NAME = "foci", "second_opinion.md", "reliability.png"
 #: Groups of features whose worth is measured by leaving each out.
-ABLATIONS = ("network", "patient", "suv", "ct", "contrast", "organ", "other_tracer", "around")
+ABLATIONS = ("network", "members", "patient", "suv", "ct", "contrast", "organ", "other_tracer", "around")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Whether a change changes masks: those of every recipe, on two small patients, beside masks of an earlier version.
 
-``python test/pipeline/test_golden.py`` writes them anew; a release that does so says in the changelog how masks change.
+``PYTHONPATH=test python test/pipeline/test_golden.py`` writes them anew; a release that does so says in the changelog
+how masks change.
 """
 
 import json
@@ -23,7 +24,19 @@ from deeppsma.pipeline.recipe import load_recipe
 
 DATA = Path(__file__).parents[1] / "data/golden"
 SEEDS = (3, 4)
-RECIPES = ("single", "single_plus", "bothways", "bothways_plus", "mean", "best", "ensemble", "paire", "nnunet")
+RECIPES = (
+    "single",
+    "single_plus",
+    "bothways",
+    "bothways_plus",
+    "mean",
+    "mean_of_two",
+    "second_opinion",
+    "best",
+    "ensemble",
+    "paire",
+    "nnunet",
+)
 
 
 def masks_of(seed, folder):

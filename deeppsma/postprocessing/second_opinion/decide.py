@@ -67,17 +67,19 @@ class SecondOpinion:
             raise ValueError(f"offset must be finite, not {self.offset}")
 
     def columns(self, table: FeatureTable) -> NDArray[np.float32]:
-        """The features that it was fitted on, in their order.
+        """The features that it was fitted on, in their order; of networks that did not answer they are not known, NaN.
 
         Raises
         ------
         ValueError
-            If the table has not all of them: it is of another version.
+            If the table has not all others: it is of another version.
         """
         missing = [name for name in self.features if name not in table.names]
-        if missing:
-            raise ValueError(f"no feature {', '.join(missing)}: the model is of another version")
-        return table.values[:, [table.names.index(name) for name in self.features]]
+        if others := [name for name in missing if not name.startswith("members.")]:
+            raise ValueError(f"no feature {', '.join(others)}: the model is of another version")
+        unknown = np.full(len(table.values), np.nan, dtype=np.float32)
+        chosen = [unknown if name in missing else table.column(name) for name in self.features]
+        return np.stack(chosen, axis=1)
 
     def logit(self, table: FeatureTable) -> NDArray[np.float64]:
         """Log odds of each focus, [focus], before the offset."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from deeppsma.core.resampling import resample
 from deeppsma.core.tracer import Tracer
 from deeppsma.core.transforms import RigidTransform
 from deeppsma.core.volume import Volume
-from deeppsma.inference.logits import Logits
+from deeppsma.inference.logits import Logits, mean_logits
 from deeppsma.postprocessing.fusion import seen_elsewhere
 from deeppsma.preprocessing.spaces import Space
 
@@ -50,6 +50,8 @@ class Evidence:
         mm.
     mask
         [n] what the recipe calls disease; None: what the mean of both spaces does.
+    members
+        [n] mean of both spaces' logits of each network, where several answer.
     """
 
     tracer: Tracer
@@ -65,6 +67,7 @@ class Evidence:
     hounsfield: NDArray | None
     spacing_zyx: VectorZyx
     mask: NDArray[np.bool_] | None = None
+    members: tuple[NDArray[np.float32], ...] = ()
 
     def __post_init__(self) -> None:
         grid = self.hot.shape
@@ -73,15 +76,15 @@ class Evidence:
             if image is not None and image.shape != grid:
                 raise ValueError(f"{name} {image.shape} is not on the grid of the hot voxels, {grid}")
         count = int(self.hot.sum())
-        for name in ("own", "other", "other_tracer", "mask"):
-            values = getattr(self, name)
+        single = {name: getattr(self, name) for name in ("own", "other", "other_tracer", "mask")}
+        for name, values in (*single.items(), *(("members", each) for each in self.members)):
             if values is not None and values.shape != (count,):
                 raise ValueError(f"{name} {values.shape} must have a value for each of {count} hot voxels")
 
     @property
     def mean(self) -> NDArray[np.float32]:
         """[n] mean of both spaces' logits; the own one where the other space does not see a voxel."""
-        return np.where(np.isnan(self.other), self.own, (self.own + self.other) / 2)
+        return _mean_of_spaces(self.own, self.other)
 
     @property
     def found(self) -> NDArray[np.bool_]:
@@ -98,7 +101,7 @@ class Evidence:
 def gather_evidence(
     tracer: Tracer,
     spaces: Mapping[Tracer, Space],
-    logits: Logits,
+    members: Sequence[Logits],
     thresholds: Mapping[Tracer, float],
     fdg_to_psma: RigidTransform | None,
     organs: Volume | None,
@@ -111,9 +114,11 @@ def gather_evidence(
     ----------
     tracer
         Whose hot voxels; it must have a space.
-    spaces, logits, fdg_to_psma
-        As for `deeppsma.postprocessing.fusion.fuse`: one class, disease or
-        not. What was not asked in the other space, or there, is not known.
+    spaces, fdg_to_psma
+        As for `deeppsma.postprocessing.fusion.fuse`.
+    members
+        Of each network, one or more: one class, disease or not. What was not
+        asked in the other space, or there, is not known.
     thresholds
         SUV by tracer; of the other one only if there is one.
     organs, ct
@@ -124,8 +129,11 @@ def gather_evidence(
     space = spaces[tracer]
     grid = space.geometry
     seen = np.full(grid.shape_zyx, np.nan, dtype=np.float32)
-    if logits.knows(tracer.other, tracer):
-        seen[space.needed[tracer.other]] = logits.of(tracer.other, tracer)[0]
+    together = mean_logits(members)
+    if together.knows(tracer.other, tracer):
+        seen[space.needed[tracer.other]] = together.of(tracer.other, tracer)[0]
+    own = [np.asarray(each.of(tracer, tracer)[0], dtype=np.float32) for each in members]
+    other = [_seen_from_other(tracer, spaces, each, fdg_to_psma) for each in members]
     nothing = np.zeros(grid.shape_zyx, dtype=np.float32)
     return Evidence(
         tracer,
@@ -134,14 +142,19 @@ def gather_evidence(
         space.hot,
         thresholds[tracer],
         thresholds.get(tracer.other, 1.0),
-        np.asarray(logits.of(tracer, tracer)[0], dtype=np.float32),
-        _seen_from_other(tracer, spaces, logits, fdg_to_psma),
+        np.mean(own, axis=0, dtype=np.float32),
+        np.mean(other, axis=0, dtype=np.float32),
         seen[space.hot],
         None if organs is None else resample(organs, grid, labels=True),
         None if ct is None else resample(ct, grid, outside=_AIR_HU),
         grid.spacing_zyx,
         mask,
+        tuple(_mean_of_spaces(*each) for each in zip(own, other, strict=True)) if len(members) > 1 else (),
     )
+
+
+def _mean_of_spaces(own: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(np.isnan(other), own, (own + other) / 2)
 
 
 def _seen_from_other(

@@ -93,6 +93,7 @@ def describe(evidence: Evidence, piece: NDArray[np.integer]) -> FeatureTable:
     groups = Groups(piece, int(piece.max()) + 1 if len(piece) else 0)
     columns: dict[str, NDArray] = {}
     columns |= _network(evidence, groups)
+    columns |= _members(evidence, groups)
     columns |= _uptake(evidence, groups)
     columns |= _other_tracer(evidence, groups)
     columns |= _ct(evidence, groups)
@@ -116,6 +117,18 @@ def _network(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     out["network.apart"] = groups.mean(apart)
     out["network.apart_size"] = groups.mean(np.abs(apart))
     out["network.seen_by_other"] = groups.mean((~np.isnan(evidence.other)).astype(float))
+    return out
+
+
+def _members(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
+    """What each network says where several answer: one that has seen other patients errs elsewhere."""
+    if not evidence.members:
+        return {}
+    clipped = [np.clip(logits, -_LOGIT_LIMIT, _LOGIT_LIMIT) for logits in evidence.members]
+    out = {f"members.{number}_logit": groups.mean(logits) for number, logits in enumerate(clipped, 1)}
+    for number, logits in enumerate(clipped, 1):
+        out[f"members.{number}_probability"] = groups.mean(1 / (1 + np.exp(-logits)))
+    out["members.apart"] = groups.mean(np.max(clipped, axis=0) - np.min(clipped, axis=0))
     return out
 
 

@@ -96,6 +96,14 @@ def test_columns_are_found_by_name():
         model.logit(replace(turned, names=("x", *turned.names[1:])))
 
 
+def test_networks_that_did_not_answer_are_not_known():
+    model, opinion = bone_model(), judge(bone_model(), small_evidence())
+    of_two = replace(model, features=("members.2_logit", *model.features[1:]))
+    columns = of_two.columns(opinion.table)
+    assert np.isnan(columns[:, 0]).all()
+    assert np.array_equal(columns[:, 1:], model.columns(opinion.table)[:, 1:], equal_nan=True)
+
+
 def test_what_makes_no_sense_is_refused():
     model = bone_model()
     with pytest.raises(ValueError, match="a model of PSMA for FDG"):

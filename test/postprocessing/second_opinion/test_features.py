@@ -38,6 +38,22 @@ def test_features_solved_by_hand(evidence):
     assert np.allclose(table.column("patient.log_liver"), np.log(2), atol=0.02)
 
 
+def test_what_each_network_says_solved_by_hand(evidence):
+    piece = pieces_of(evidence)
+    first = evidence.mean
+    lesion = piece[np.flatnonzero(first >= 0)[0]]
+    second = np.where(piece == lesion, np.float32(-1), np.float32(-20))
+    table = describe(replace(evidence, members=(first, second)), piece)
+    assert table.column("members.1_logit")[lesion] == pytest.approx(4.0)
+    assert table.column("members.2_logit")[lesion] == pytest.approx(-1.0)
+    assert table.column("members.2_probability")[lesion] == pytest.approx(1 / (1 + np.e))
+    assert table.column("members.apart")[lesion] == pytest.approx(5.0)
+    assert table.column("members.2_logit").min() == pytest.approx(-12.0)  # beyond it a network has no more to say
+    alone = describe(evidence, piece)
+    assert not any(name.startswith("members.") for name in alone.names)
+    assert table.column("suv.log_max").tolist() == alone.column("suv.log_max").tolist()
+
+
 def test_contrast_is_against_the_kind_of_organ(evidence):
     hot_spine = evidence.suv.copy()
     hot_spine[evidence.labels == VERTEBRAE[0]] *= 3
