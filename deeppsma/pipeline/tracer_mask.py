@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class TracerMask:
     """
 
     mask: NDArray[np.bool_]
-    foci: tuple[dict[str, Any], ...] | None = field(default=None)
+    foci: tuple[dict[str, Any], ...] | None = None
 
 
 def tracer_mask(tracer: Tracer, method: Method, case: PreparedCase, logits: Mapping[str, Logits]) -> TracerMask:
