@@ -57,7 +57,7 @@ def run_experiments(request: ExperimentsRequest) -> str:
     """
     crossval = read_crossval(request.crossval) if request.crossval is not None else None
     methods = _methods(request, crossval)
-    swept = _swept(request.froc, [method.name for method in methods])
+    swept = _swept(request.froc, [(method.name, method.recipe.consensus is None) for method in methods])
     folders = cohort_folders(request.cohort)
     if crossval is not None and any(fingerprint(folder) in crossval.cases for folder in folders):
         raise InputError(request.cohort, "cases of the cross-validation itself", "give a cohort that it has not seen")
@@ -67,17 +67,12 @@ def run_experiments(request: ExperimentsRequest) -> str:
         name: {tracer: [case.scores[name][tracer] for case in cases] for tracer in Tracer}
         for name in (TRIVIAL, *(method.name for method in methods))
     }
-    curves = {tracer: froc([case.sweep[tracer] for case in cases]) for tracer in Tracer}
     people = f"{len(folders)} {kind_of_cohort(folders)}"
-    try:
-        draw_froc(curves, f"{swept}, {people} patients", request.out / FROC_NAME)
-    except ImportError:
-        _LOGGER.warning("no picture of the FROC: matplotlib is not installed")
     fallbacks = [line for method in methods for line in method.notes]
     fallbacks += [
         f"{folder.name}: {line}" for folder, case in zip(folders, cases, strict=True) for line in case.fallbacks
     ]
-    text = _text(methods, scores, crossval, people, f"## FROC, {swept}\n\n{froc_table(curves)}")
+    text = _text(methods, scores, crossval, people, _froc(swept, cases, people, request.out / FROC_NAME))
     removals = {m.name: [case.removals[m.name] for case in cases] for m in methods if m.recipe.refinement}
     if removals:
         text += f"\n## What refinement took away\n\n{removals_table(removals)}\n"
@@ -90,11 +85,28 @@ def run_experiments(request: ExperimentsRequest) -> str:
     return text
 
 
-def _swept(wanted: str, names: Sequence[str]) -> str:
-    """Whose cutoff is moved: the one that is named, else the submitted recipe, else the first."""
+def _swept(wanted: str, recipes: Sequence[tuple[str, bool]]) -> str:
+    """Whose cutoff is moved: the one that is named, else the submitted recipe, else the first that has a cutoff.
+
+    Recipes come with whether they have one; where none has, the answer is empty.
+    """
+    names = [name for name, has_cutoff in recipes if has_cutoff]
     if wanted and wanted not in names:
-        raise ConfigurationError("--froc", wanted, f"choose one of the recipes: {', '.join(names)}")
-    return wanted or (SUBMITTED_RECIPE if SUBMITTED_RECIPE in names else names[0])
+        there = ", ".join(names) or "none of these has one"
+        raise ConfigurationError("--froc", wanted, f"choose one of the recipes that have a cutoff: {there}")
+    return wanted or (SUBMITTED_RECIPE if SUBMITTED_RECIPE in names else next(iter(names), ""))
+
+
+def _froc(swept: str, cases: Sequence[CaseScores], people: str, picture: Path) -> str:
+    """The section on the FROC, whose picture is drawn; a line where no recipe has a cutoff to move."""
+    if not swept:
+        return "No FROC: none of the recipes has a cutoff that could be moved."
+    curves = {tracer: froc([case.sweep[tracer] for case in cases]) for tracer in Tracer}
+    try:
+        draw_froc(curves, f"{swept}, {people} patients", picture)
+    except ImportError:
+        _LOGGER.warning("no picture of the FROC: matplotlib is not installed")
+    return f"## FROC, {swept}\n\n{froc_table(curves)}"
 
 
 def _methods(request: ExperimentsRequest, crossval: Crossval | None) -> list[Method]:
@@ -147,7 +159,7 @@ def _kept(path: Path, of: dict[str, Any]) -> CaseScores | None:
         if content["of"] != of:
             return None
         scores = {m: {t: Scores(**by[t.value]) for t in Tracer} for m, by in content["scores"].items()}
-        sweep = {t: [LesionCounts(**each) for each in content["sweep"][t.value]] for t in Tracer}
+        sweep = {Tracer(t): [LesionCounts(**each) for each in counts] for t, counts in content["sweep"].items()}
         removals = {m: [Removal(**each) for each in every] for m, every in content["removals"].items()}
         return CaseScores(scores, sweep, removals, list(content["fallbacks"]))
     except (OSError, ValueError, KeyError, TypeError):

@@ -53,7 +53,7 @@ def score_case(labelled: LabelledCase, methods: Sequence[Method], swept: str, de
     methods
         As for `deeppsma.pipeline.case_run.CaseRun`.
     swept
-        Method whose cutoff is moved for the FROC.
+        Method whose cutoff is moved for the FROC; empty for none.
     device
         "auto", "cuda", "cpu" or "openvino".
 

@@ -81,11 +81,31 @@ def test_a_second_opinion_is_swept_too(cohort, tiny_weights):
 
 
 def test_whose_cutoff_is_moved():
-    assert command._swept("", ["mean", "bothways"]) == "bothways"
-    assert command._swept("", ["mean", "second_opinion"]) == "mean"
-    assert command._swept("second_opinion", ["mean", "second_opinion"]) == "second_opinion"
-    with pytest.raises(ConfigurationError, match="choose one of the recipes: mean, second_opinion"):
-        command._swept("best", ["mean", "second_opinion"])
+    mean, bothways, judged, votes = ("mean", True), ("bothways", True), ("second_opinion", True), ("gtrc", False)
+    assert command._swept("", [mean, bothways]) == "bothways"
+    assert command._swept("", [votes, mean, judged]) == "mean"
+    assert command._swept("", [votes]) == ""
+    assert command._swept("second_opinion", [mean, judged]) == "second_opinion"
+    for wanted, recipes, there in (
+        ("best", [mean, judged], "mean, second_opinion"),
+        ("gtrc", [votes], "none of these"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"recipes that have a cutoff: {there}"):
+            command._swept(wanted, recipes)
+
+
+def test_a_recipe_without_a_cutoff_has_no_froc(cohort, tiny_weights, tmp_path, monkeypatch):
+    (tmp_path / "quick.toml").write_text(
+        'members = ["cds-compact"]\nfusion = "single"\naverage = "probabilities"\n[consensus]\nmethod = "grow"\n'
+    )
+    out, weights = tmp_path / "tables", tiny_weights
+    request = command.ExperimentsRequest(cohort, out, (str(tmp_path / "quick.toml"),), weights, device="cpu")
+    text = command.run_experiments(request)
+    monkeypatch.setattr(command, "score_case", lambda *_: pytest.fail("scored again"))
+    assert command.run_experiments(request) == text
+    assert "No FROC: none of the recipes has a cutoff" in text
+    assert "## FROC" not in text
+    assert not (out / "froc.png").exists()
 
 
 def test_each_network_runs_once_for_all_recipes(cohort, tiny_weights, monkeypatch):
