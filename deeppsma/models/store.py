@@ -58,9 +58,9 @@ class WeightsStore:
         Parameters
         ----------
         wanted
-            Names, as for `member`; or "*" alone for all that can be averaged so of the first
-            folder that has any member, so that weights of one's own are not
-            mixed with shipped ones.
+            Names, as for `member`; or "*" alone for all that can be averaged
+            so of the first folder that has any member, so that weights of
+            one's own are not mixed with shipped ones.
         average
             Of "*": "logits" takes networks whose answers are independent
             (CDS), "probabilities" those of classes (PaIRe, nnU-Net).
@@ -149,8 +149,8 @@ class WeightsStore:
 
 def _stood_in_for(name: str) -> str:
     """Name of the member whose stand-in is meant, or empty."""
-    of_whom, stands_in, _ = name.rpartition(f"/{STAND_IN_FOLDER}")
-    return of_whom if stands_in and name.endswith(STAND_IN_FOLDER) else ""
+    ending = f"/{STAND_IN_FOLDER}"
+    return name.removesuffix(ending) if name.endswith(ending) else ""
 
 
 def _fitting_recipe(names: Sequence[str]) -> str:

@@ -86,8 +86,7 @@ def swept(
     """
     recipe = method.recipe
     if not recipe.second_opinion:
-        each = [replace(method, recipe=replace(recipe, cutoffs=dict.fromkeys(Tracer, cutoff))) for cutoff in cutoffs]
-        return [apply_recipe(at_cutoff, case, logits) for at_cutoff in each]
+        return [apply_recipe(method.at_cutoff(cutoff), case, logits) for cutoff in cutoffs]
     asked = [tracer for tracer in case.spaces if method.members_of(tracer)]
     by_tracer = {tracer: swept_second_opinion(tracer, method, case, logits, cutoffs) for tracer in asked}
     found = [CropMasks({tracer: masks[k] for tracer, masks in by_tracer.items()}) for k in range(len(cutoffs))]

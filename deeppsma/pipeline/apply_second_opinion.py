@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,11 +93,12 @@ def swept_second_opinion(
         Probabilities, between 0 and 1.
     """
     model = load_second_opinions(method.recipe.second_opinion).models[tracer]
-    opinion = judge(model, evidence_of(tracer, method, case, logits))
+    evidence = evidence_of(tracer, method, case, logits)
+    opinion = judge(model, evidence)
     masks = []
     for cutoff in cutoffs:
-        at_cutoff = replace(method, recipe=replace(method.recipe, cutoffs=dict.fromkeys(Tracer, cutoff)))
-        found = _mask_at_hot(tracer, at_cutoff, case, logits)
+        # A mean of both spaces is cut by the opinion itself; other recipes make their mask anew.
+        found = None if evidence.mask is None else _mask_at_hot(tracer, method.at_cutoff(cutoff), case, logits)
         masks.append(_dense(case.spaces[tracer], opinion.disease_at(model, cutoff, found)))
     return masks
 

@@ -145,6 +145,10 @@ class Method:
         recipe = replace(self.recipe, second_opinion=opinion)
         return replace(self, recipe=recipe, members=members, notes=(*self.notes, *notes))
 
+    def at_cutoff(self, cutoff: float) -> Method:
+        """The same with another cutoff, of both tracers; a probability between 0 and 1."""
+        return replace(self, recipe=replace(self.recipe, cutoffs=dict.fromkeys(Tracer, cutoff)))
+
     @property
     def tracers(self) -> tuple[Tracer, ...]:
         """Whom a member answers for."""

@@ -32,18 +32,15 @@ SEES_NO_ORGANS = (
     "the network sees no organs and calls normal uptake disease (kidneys, liver, bladder, glands; cds-compact has "
     "DSC 0.2 for 0.9 on synthetic patients then): do not rely on this mask, give TotalSegmentator's map"
 )
-
-
-#: How far beyond the spaces organ maps and CTs are kept: the centre of the last block of a network's working grid may
-#: lie beyond its space's last voxel by half a block.
-_MARGIN_MM = 30.0
-
-
 #: The same of a network that was trained on cases without one, too; measured in docs/experiments.md.
 DOES_WITHOUT_ORGANS = (
     "the network sees no organs, which it has learnt to do without (shipped weights: DSC 0.87 for 0.94 on PSMA, 0.85 "
     "for 0.90 on FDG, synthetic patients): TotalSegmentator's map makes a better mask"
 )
+
+#: How far beyond the spaces organ maps and CTs are kept: the centre of the last block of a network's working grid may
+#: lie beyond its space's last voxel by half a block.
+_MARGIN_MM = 30.0
 
 
 class Network(Protocol):

@@ -14,7 +14,7 @@ from deeppsma.core.whole_files import whole_file
 from deeppsma.postprocessing.second_opinion.basins import Neighbours
 from deeppsma.postprocessing.second_opinion.evidence import Evidence
 from deeppsma.postprocessing.second_opinion.features import describe
-from deeppsma.postprocessing.second_opinion.pieces import pieces
+from deeppsma.postprocessing.second_opinion.pieces import pieces_of
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def make_focus_sample(evidence: Evidence, truth: NDArray[np.bool_]) -> FocusSamp
     truth
         [z, y, x] on the same crop.
     """
-    ratio = evidence.suv / np.float32(evidence.threshold_suv)
-    piece = pieces(ratio, evidence.hot, evidence.found, evidence.spacing_zyx)
+    piece = pieces_of(evidence)
     table = describe(evidence, piece)
     inside = truth[evidence.hot]
     lesion = Neighbours.of(evidence.hot).components(inside.astype(np.int8))

@@ -123,6 +123,7 @@ def test_a_file_where_a_folder_should_be_is_one_line(tmp_path, capsys):
 
 def test_a_missing_case_is_one_line(tmp_path, capsys):
     assert main(["segment", str(tmp_path / "nowhere"), str(tmp_path / "out")]) == 2
+    # XXXX as in the names of the data set's folders, train_0001 and so on
     assert capsys.readouterr().err.strip().endswith("train_XXXX folder, or a folder of DICOM files")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.evidence import Evidence
 from deeppsma.postprocessing.second_opinion.features import FeatureTable, describe
-from deeppsma.postprocessing.second_opinion.pieces import pieces
+from deeppsma.postprocessing.second_opinion.pieces import pieces_of
 from deeppsma.postprocessing.second_opinion.trees import Forest, mean_score
 
 #: Share of the network's own logit in the sum: it decides where the trees are undecided, and shapes the edge.
@@ -158,7 +158,7 @@ def judge(model: SecondOpinion, evidence: Evidence, cutoff: float = 0.5) -> Opin
     if model.tracer is not evidence.tracer:
         raise ValueError(f"a model of {model.tracer.upper()} for {evidence.tracer.upper()}")
     network, found = evidence.mean, evidence.found
-    piece = pieces(evidence.suv / np.float32(evidence.threshold_suv), evidence.hot, found, evidence.spacing_zyx)
+    piece = pieces_of(evidence)
     table = describe(evidence, piece)
     logit = model.logit(table)
     disease = judged(network, logit[piece], model.offset, model.role, cutoff, evidence.mask)

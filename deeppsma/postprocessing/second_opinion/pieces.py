@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deeppsma.core.geometry import VectorZyx
 from deeppsma.postprocessing.second_opinion.basins import Neighbours, basins
+from deeppsma.postprocessing.second_opinion.evidence import Evidence
 
 #: A peak stands out by this much of log uptake, smoothed by a Gaussian of this standard deviation.
 PROMINENCE, SMOOTHING_MM = 0.12, 1.5
@@ -19,6 +20,18 @@ PROMINENCE, SMOOTHING_MM = 0.12, 1.5
 _LEAST_VOXELS = 3
 #: Far below the threshold uptake is as good as none.
 _FLOOR = 0.05
+
+
+def pieces_of(evidence: Evidence) -> NDArray[np.int32]:
+    """`pieces` of one tracer of a case, as trees are fitted on them and asked about them.
+
+    Parameters
+    ----------
+    evidence
+        Of the tracer.
+    """
+    ratio = evidence.suv / np.float32(evidence.threshold_suv)
+    return pieces(ratio, evidence.hot, evidence.found, evidence.spacing_zyx)
 
 
 def pieces(
