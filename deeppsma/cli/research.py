@@ -267,14 +267,15 @@ def _add_second_opinion(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     tracers = ("psma", "fdg")
     command.add_argument(
-        "--decides", nargs="*", choices=tracers, default=("fdg",), help="tracers whose masks it changes (default fdg)"
+        "--decides", nargs="*", choices=tracers, default=tracers, help="tracers whose masks it changes (default both)"
     )
     command.add_argument(
         "--removes",
         nargs="*",
         choices=tracers,
-        default=("psma",),
-        help="tracers whose masks it may take foci from, and add none (default psma); half the loss is allowed",
+        default=(),
+        help="tracers whose masks it may take foci from, and add none (default none), at half the loss; name the other "
+        "one with --decides. Of a tracer that is named with neither it gives probabilities alone",
     )
     add_weights(command)
     add_device(command)

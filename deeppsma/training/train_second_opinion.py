@@ -47,8 +47,10 @@ from deeppsma.training.second_opinion_tables import Row, TracerFit, card_figures
 _LOGGER = logging.getLogger(__name__)
 
 SAMPLES_FOLDER, REPORT_NAME, PICTURE_NAME = "foci", "second_opinion.md", "reliability.png"
+#: Stands for the forests that have not heard the networks.
+WITNESS = "witness"
 #: Groups of features whose worth is measured by leaving each out.
-ABLATIONS = ("network", "members", "patient", "suv", "ct", "contrast", "organ", "other_tracer", "around")
+ABLATIONS = ("network", "members", "patient", "suv", "ct", "contrast", "organ", "place", "other_tracer", "around")
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class SecondOpinionRequest:
     folds: int = 5
     ablations: bool = False
     without_maps: bool = False
-    decides: tuple[str, ...] = ("fdg",)
-    removes: tuple[str, ...] = ("psma",)
+    decides: tuple[str, ...] = ("psma", "fdg")
+    removes: tuple[str, ...] = ()
     weights: Path | None = None
     device: str = "auto"
     describe: str = ""
@@ -178,8 +180,10 @@ def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionR
     rows = _rows(samples, logits, offset, role)
     judged = _judged(samples, logits)
     ablations = []
-    for group in tqdm(ABLATIONS if request.ablations else (), desc=f"{tracer.upper()} without", disable=None):
-        left = cross_validated(samples, folds.held_out, columns_of(names, (group,)))
+    for group in tqdm(
+        (WITNESS, *ABLATIONS) if request.ablations else (), desc=f"{tracer.upper()} without", disable=None
+    ):
+        left = cross_validated(samples, folds.held_out, columns_of(names, (group,)), witness=group != WITNESS)
         ablations.append((group, _each(samples, {n: decided(s, left[n], offset, role) for n, s in samples.items()})))
     card = {"figures": card_figures(rows, judged)}
     model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, role, card)

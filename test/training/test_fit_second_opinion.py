@@ -58,6 +58,22 @@ SAMPLES = {f"p{seed}": sample(seed) for seed in range(10)}
 HELD_OUT = [[f"p{k}", f"p{k + 5}"] for k in range(5)]
 
 
+def test_half_of_the_forests_have_not_heard_the_networks():
+    liars = {name: replace(each, features=each.features.copy()) for name, each in SAMPLES.items()}
+    for each in liars.values():
+        each.features[:, 0] = each.features[:, 1]  # networks that are right on every patient here
+    forests = fit_forests(list(liars.values()), columns_of(NAMES), 0)
+    heard, unheard = forests[: len(forests) // 2], forests[len(forests) // 2 :]
+    wrong = np.array([[3.0, -1.0, 0.0], [-3.0, 1.0, 0.0]], np.float32)
+    assert all(0 not in forest.feature[forest.feature >= 0] for forest in unheard)
+    assert any(0 in forest.feature[forest.feature >= 0] for forest in heard)
+    without = mean_score(unheard, wrong)
+    assert without[0] < 0 < without[1]
+    assert mean_score(forests, wrong) == pytest.approx((mean_score(heard, wrong) + without) / 2)
+    alone = fit_forests(list(liars.values()), columns_of(NAMES), 0, witness=False)
+    assert mean_score(alone, wrong).tolist() == mean_score(heard, wrong).tolist()
+
+
 def test_what_decides_is_learnt_and_patients_are_held_out():
     logits = cross_validated({**SAMPLES}, [*HELD_OUT, ["a case without a sample"]], columns_of(NAMES))
     assert set(logits) == set(SAMPLES)
@@ -70,9 +86,9 @@ def test_what_decides_is_learnt_and_patients_are_held_out():
 def test_logits_come_from_forests_that_have_not_seen_the_patient(monkeypatch):
     seen = []
 
-    def watched(samples, columns, seed):
+    def watched(samples, columns, seed, witness):
         seen.append({id(each) for each in samples})
-        return fit_forests(samples, columns, seed)
+        return fit_forests(samples, columns, seed, witness)
 
     monkeypatch.setattr(fitting, "fit_forests", watched)
     cross_validated(SAMPLES, HELD_OUT, columns_of(NAMES))
@@ -124,6 +140,9 @@ def test_offsets_are_chosen_under_limits():
     assert choose_offset(rows, 90, 99).offset == 1
     assert choose_offset(rows, 90, 5).offset == 2
     assert choose_offset(rows, 100, 99) is None
+    # Of offsets as good as each other the one that misses least; 0.9 is no better than 0.8985.
+    assert choose_offset([*rows, OffsetRow(0.5, 0.8985, 85, 8.0)], 0, 99).offset == 0.5
+    assert choose_offset([*rows, OffsetRow(0.5, 0.8975, 85, 8.0)], 0, 99).offset == 0
 
 
 def test_more_offset_finds_more():

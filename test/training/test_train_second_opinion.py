@@ -50,6 +50,7 @@ def test_a_cohort_gives_models_that_a_recipe_can_name(cohort, tmp_path, capsys):
     assert "## FDG: " in said
     assert "| best that foci allow |" in said
     assert "| without | DSC mean |" in said
+    assert "| witness |" in said
     out = tmp_path / "out"
     models = load_second_opinions(str(out))
     assert models.trained_on == "four cases"

@@ -1,4 +1,4 @@
-"""About eighty numbers on every focus, by name: network, uptake, CT, contrast, organs, the other tracer, the patient.
+"""About ninety numbers on every focus, by name: networks, uptake, CT, contrast, organs, place, other tracer, patient.
 
 Uptake is in units of the threshold, as log; the CT in HU. What is not known
 (no CT, no organ map, outside the other tracer's field of view) is NaN, which
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deeppsma.core import anatomy as organs
 from deeppsma.core.anatomy import FAMILY_OF_LABEL, LABEL_MAX
+from deeppsma.postprocessing.second_opinion.body_frame import BodyFrame
 from deeppsma.postprocessing.second_opinion.evidence import Evidence
 from deeppsma.postprocessing.second_opinion.grouped import Groups
 from deeppsma.postprocessing.second_opinion.surroundings import surroundings
@@ -98,6 +99,7 @@ def describe(evidence: Evidence, piece: NDArray[np.integer]) -> FeatureTable:
     columns |= _other_tracer(evidence, groups)
     columns |= _ct(evidence, groups)
     columns |= _organs(evidence, groups)
+    columns |= _place(evidence, groups)
     columns |= _around(evidence, groups)
     columns |= {f"patient.{k}": np.full(groups.count, value) for k, value in _patient(evidence, groups).items()}
     values = np.stack([np.asarray(each, dtype=np.float32) for each in columns.values()], axis=1)
@@ -189,6 +191,18 @@ def _organs(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     against = log_ratio - kinds[0][family]
     values = (groups.mean(against), groups.max(against), *(groups.mean(kind[family]) for kind in kinds))
     return out | dict(zip(contrasts, values, strict=True))
+
+
+def _place(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
+    """Where in the body: glands of the head look like disease of an unnamed place."""
+    names = ("place.height", "place.lateral", "place.front")
+    frame = None if evidence.labels is None else BodyFrame.of(evidence.labels, evidence.spacing_zyx)
+    if frame is None:
+        return {name: np.full(groups.count, np.nan) for name in names}
+    height, left, front = frame.places(np.argwhere(evidence.hot) * np.array(evidence.spacing_zyx)).T
+    # Disease takes no side.
+    values = (height, np.abs(left), front)
+    return {name: groups.mean(value) for name, value in zip(names, values, strict=True)}
 
 
 def _kinds(evidence: Evidence) -> NDArray[np.float64]:

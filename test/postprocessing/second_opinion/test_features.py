@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from builders.second_opinions import small_evidence
 
-from deeppsma.core.anatomy import LIVER, VERTEBRAE
+from deeppsma.core.anatomy import HIP_LEFT, HIP_RIGHT, LIVER, LUNG_UPPER_LEFT, LUNG_UPPER_RIGHT, VERTEBRAE
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.features import FeatureTable, describe
 from deeppsma.postprocessing.second_opinion.pieces import pieces
@@ -54,6 +54,30 @@ def test_what_each_network_says_solved_by_hand(evidence):
     assert table.column("suv.log_max").tolist() == alone.column("suv.log_max").tolist()
 
 
+def test_where_in_the_body_a_focus_lies(evidence):
+    piece = pieces_of(evidence)
+    labels = evidence.labels.copy()
+    labels[0, 2:12, :10], labels[0, 2:12, 14:] = HIP_RIGHT, HIP_LEFT
+    labels[11, 0:8, :10], labels[11, 0:8, 14:] = LUNG_UPPER_RIGHT, LUNG_UPPER_LEFT
+    table = describe(replace(evidence, labels=labels), piece)
+    lesion = piece[np.flatnonzero(evidence.mean >= 0)[0]]
+    # Lungs lie 11 voxels over the hips and 3 before them; the lesion is centred 5 over and about half a voxel behind.
+    trunk = np.hypot(11, 3)
+    assert table.column("place.height")[lesion] == pytest.approx((5 * 11 + 0.5 * 3) / trunk**2, abs=0.02)
+    assert table.column("place.lateral")[lesion] == pytest.approx((18 - 11.5) / trunk, abs=0.05)
+    mirrored = describe(replace(evidence, labels=_other_way_round(labels)), piece)
+    assert mirrored.column("place.lateral")[lesion] == pytest.approx(table.column("place.lateral")[lesion])
+
+
+def _other_way_round(labels):
+    swapped = {HIP_LEFT: HIP_RIGHT, HIP_RIGHT: HIP_LEFT}
+    swapped |= {LUNG_UPPER_LEFT: LUNG_UPPER_RIGHT, LUNG_UPPER_RIGHT: LUNG_UPPER_LEFT}
+    table = np.arange(256, dtype=np.uint8)
+    for label, other in swapped.items():
+        table[label] = other
+    return table[labels]
+
+
 def test_contrast_is_against_the_kind_of_organ(evidence):
     hot_spine = evidence.suv.copy()
     hot_spine[evidence.labels == VERTEBRAE[0]] *= 3
@@ -73,7 +97,7 @@ def test_what_is_missing_is_not_a_number_and_the_names_stay(evidence):
     table = describe(blind, piece)
     assert table.names == whole.names
     for name in table.names:
-        unknown = name.startswith(("ct.", "organ.", "contrast.", "network.other")) or name == "network.apart"
+        unknown = name.startswith(("ct.", "organ.", "contrast.", "place.", "network.other")) or name == "network.apart"
         if unknown:
             assert np.isnan(table.column(name)).all(), name
     assert np.isnan(table.column("patient.log_liver")).all()
@@ -88,9 +112,13 @@ def test_whole_features_are_finite(evidence):
     unknown = [name for name in table.names if np.isnan(table.column(name)).all()]
     # Tissues that this image has not.
     assert set(unknown) == {f"patient.log_{t}" for t in ("spleen", "blood", "hips", "lung", "colon", "muscle")} | {
-        "patient.lung_spread"
+        "patient.lung_spread",
+        # And no lungs and hips, between which a body is measured.
+        "place.height",
+        "place.lateral",
+        "place.front",
     }
-    assert len(table.names) == len(set(table.names)) == 82
+    assert len(table.names) == len(set(table.names)) == 85
 
 
 def test_without_hot_voxels_there_are_no_foci(evidence):
@@ -101,7 +129,7 @@ def test_without_hot_voxels_there_are_no_foci(evidence):
         other=np.zeros(0, np.float32),
         other_tracer=np.zeros(0, np.float32),
     )
-    assert describe(cold, np.zeros(0, np.int32)).values.shape == (0, 82)
+    assert describe(cold, np.zeros(0, np.int32)).values.shape == (0, 85)
 
 
 def test_what_does_not_fit_is_refused(evidence):

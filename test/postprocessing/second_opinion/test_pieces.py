@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from builders.second_opinions import small_evidence
 
-from deeppsma.postprocessing.second_opinion.pieces import pieces
+from deeppsma.postprocessing.second_opinion.pieces import pieces, pieces_of
 
 SPACING = (3.0, 3.0, 3.0)
 
@@ -32,6 +35,26 @@ def test_the_networks_mask_cuts_a_basin():
     for number in range(piece.max() + 1):
         assert len(set(found[hot][piece == number].tolist())) == 1
     assert piece.max() == 3
+
+
+def test_each_networks_mask_cuts():
+    evidence = small_evidence()
+    lesion = evidence.own >= 0
+    first = np.where(lesion, np.float32(2), np.float32(-2))
+    half = np.flatnonzero(lesion)[: lesion.sum() // 2]  # the other network sees half of it alone
+    second = np.full_like(first, -3)
+    second[half] = 1
+    alone = pieces_of(evidence)
+    both = pieces_of(replace(evidence, members=(first, second)))
+    assert len(set(alone[lesion].tolist())) == 1
+    assert len(set(both[half].tolist())) == 1
+    assert set(both[half].tolist()).isdisjoint(both[np.setdiff1d(np.flatnonzero(lesion), half)].tolist())
+    # A recipe that makes its mask in another way is cut by that mask, too.
+    mask = np.zeros_like(lesion)
+    mask[np.flatnonzero(lesion)[-4:]] = True
+    third = pieces_of(replace(evidence, members=(first, second), mask=mask))
+    assert len(set(third[lesion].tolist())) == 3
+    assert len(set(pieces_of(replace(evidence, mask=mask))[lesion].tolist())) == 2
 
 
 def test_a_speck_joins_its_basin():

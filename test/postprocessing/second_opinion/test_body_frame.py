@@ -1,0 +1,76 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from deeppsma.core.anatomy import HIP_LEFT, HIP_RIGHT, LUNG_UPPER_LEFT, LUNG_UPPER_RIGHT, VERTEBRAE
+from deeppsma.postprocessing.second_opinion.body_frame import BodyFrame
+
+SPACING = (4.0, 2.0, 2.0)
+
+
+def man():
+    """Hips at slice 5, lungs at slice 25 and before the spine, his left at high x, his front at low y."""
+    labels = np.zeros((40, 40, 60), np.uint8)
+    labels[4:7, 18:23, 10:15] = HIP_RIGHT
+    labels[4:7, 18:23, 45:50] = HIP_LEFT
+    labels[24:27, 13:18, 15:20] = LUNG_UPPER_RIGHT
+    labels[24:27, 13:18, 40:45] = LUNG_UPPER_LEFT
+    labels[5:31, 29:32, 29:31] = VERTEBRAE[3]
+    return labels
+
+
+def places(labels, spacing_zyx, index):
+    frame = BodyFrame.of(labels, spacing_zyx)
+    assert frame is not None
+    return frame.places(np.array([index]) * np.array(spacing_zyx))[0]
+
+
+def test_places_solved_by_hand():
+    # The trunk: 20 slices of 4 mm up, 5 rows of 2 mm to the front.
+    trunk = np.hypot(80, 10)
+    assert places(man(), SPACING, (5, 20, 29.5)) == pytest.approx([0, 0, 0], abs=1e-9)
+    assert places(man(), SPACING, (25, 15, 29.5)) == pytest.approx([1, 0, 0], abs=1e-9)
+    assert places(man(), SPACING, (5, 20, 49.5)) == pytest.approx([0, 40 / trunk, 0], abs=1e-9)
+    height, left, front = places(
+        man(), SPACING, (5, 10, 29.5)
+    )  # 20 mm to the front of the hips, in the scanner's sense
+    assert left == pytest.approx(0, abs=1e-9)
+    assert front > 0.2
+    assert np.hypot(height, front) == pytest.approx(20 / trunk)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("flips", [(), (0,), (1,), (2,), (0, 1, 2)])
+def test_however_a_scan_is_stored(order, flips):
+    index = np.array([37, 12, 20])
+    labels = np.flip(man(), flips)
+    moved = np.array([labels.shape[axis] - 1 - i if axis in flips else i for axis, i in enumerate(index)])
+    turned = np.transpose(labels, order)
+    spacing = tuple(SPACING[axis] for axis in order)
+    assert places(turned, spacing, moved[list(order)]) == pytest.approx(places(man(), SPACING, index), abs=1e-9)
+
+
+def test_a_taller_man_has_the_same_places():
+    tall = tuple(1.2 * spacing for spacing in SPACING)
+    assert places(man(), tall, (30, 12, 20)) == pytest.approx(places(man(), SPACING, (30, 12, 20)))
+
+
+@pytest.mark.parametrize("lost", [HIP_LEFT, HIP_RIGHT, LUNG_UPPER_LEFT, LUNG_UPPER_RIGHT, VERTEBRAE[3]])
+def test_without_a_landmark_there_is_none(lost):
+    labels = man()
+    labels[labels == lost] = 0
+    assert BodyFrame.of(labels, SPACING) is None
+    labels[0, 0, :7] = lost  # a speck is no landmark
+    assert BodyFrame.of(labels, SPACING) is None
+
+
+def test_a_map_that_makes_no_body_has_none():
+    labels = man()
+    labels[labels == VERTEBRAE[3]] = 0
+    labels[5:31, 9:12, 29:31] = VERTEBRAE[3]
+    behind = BodyFrame.of(labels, SPACING)  # with the spine before the lungs, the front is where the lungs lie
+    assert behind is not None
+    assert behind.places(np.array([[20.0, 80.0, 59.0]]))[0, 2] > 0
+    labels[:] = 0
+    assert BodyFrame.of(labels, SPACING) is None
