@@ -1,4 +1,4 @@
-"""Where in the body a voxel lies, told by the organ map: whichever way a scan is stored, and however tall the man."""
+"""Where in the body a voxel lies, told by the organ map, or by the lungs on the CT where there is none."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from deeppsma.core.anatomy import (
 )
 from deeppsma.core.geometry import VectorZyx
 
+#: From the hips to the lungs, where it is not known.
+_TRUNK_MM = 400.0
+#: Lungs on the CT: wide and enclosed places of air, of this volume at least, searched on voxels of about this size.
+_AIR_HU, _LEAST_ML, _COARSE_MM = -400, 500.0, 8.0
 _LEFT_LUNG, _RIGHT_LUNG = (LUNG_UPPER_LEFT, LUNG_LOWER_LEFT), (LUNG_UPPER_RIGHT, LUNG_MIDDLE_RIGHT, LUNG_LOWER_RIGHT)
 #: A landmark of fewer voxels is cut off by the field of view, or a speck of the map.
 _LEAST_VOXELS = 8
@@ -58,6 +62,19 @@ class BodyFrame:
             return None
         return cls(hips, np.stack([a / n for a, n in zip((up, left, front), lengths, strict=True)]) / trunk)
 
+    @classmethod
+    def of_ct(cls, hounsfield: NDArray[np.integer | np.floating], spacing_zyx: VectorZyx) -> BodyFrame | None:
+        """The frame of a CT, [z, y, x] in HU, that is stored upright: slices to the head, columns to the left.
+
+        Its origin lies 40 cm below the lungs, amidst the body that is around
+        them; a trunk is 40 cm. None where no lung is seen whole.
+        """
+        lungs = _lungs_mm(hounsfield, spacing_zyx)
+        if lungs is None:
+            return None
+        upright = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+        return cls(lungs - np.array([_TRUNK_MM, 0.0, 0.0]), upright / _TRUNK_MM)
+
     def places(self, points_mm: NDArray[np.floating]) -> NDArray[np.float64]:
         """Heights over the hips, to the left and to the front, [point, 3] in trunks, of points [point, zyx] in mm."""
         return np.asarray((points_mm - self.origin_mm) @ self.axes.T)
@@ -73,6 +90,30 @@ def _centre(labels: NDArray[np.uint8], members: Sequence[int]) -> NDArray[np.flo
         return np.full(3, np.nan)
     sums = [inside.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
     return np.array([float(np.dot(np.arange(len(each)), each)) / count for each in sums])
+
+
+def _lungs_mm(hounsfield: NDArray[np.integer | np.floating], spacing_zyx: VectorZyx) -> NDArray[np.float64] | None:
+    """Middle of the lungs and of the breadth there, [zyx] in mm from the first voxel; None where none is seen whole."""
+    from scipy import ndimage
+
+    steps = [max(1, round(_COARSE_MM / spacing)) for spacing in spacing_zyx]
+    air = hounsfield[:: steps[0], :: steps[1], :: steps[2]] < _AIR_HU
+    # The windpipe is too narrow to stay, and with it the way to the air outside.
+    inside = ndimage.binary_opening(air, iterations=1)
+    part, count = ndimage.label(inside)
+    faces = [np.take(part, end, axis=axis) for axis in range(3) for end in (0, -1)]
+    outside = np.unique(np.concatenate([face.ravel() for face in faces]))
+    sizes = np.bincount(part.ravel(), minlength=count + 1).astype(float)
+    sizes[outside] = 0
+    sizes[0] = 0
+    pitch = np.array(steps) * np.array(spacing_zyx)
+    lungs = np.flatnonzero(sizes * float(np.prod(pitch)) / 1000 >= _LEAST_ML)
+    if not len(lungs):
+        return None
+    z, y, _ = np.argwhere(np.isin(part, lungs)).T
+    # One lung may be open to the outside, or full: what is left and right the whole body says.
+    x = np.nonzero(~air[z.min() : z.max() + 1])[2]
+    return np.array([z.mean(), y.mean(), x.mean()]) * pitch
 
 
 def _square_to(vector: NDArray[np.float64], *axes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -196,13 +196,19 @@ def _organs(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
 def _place(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     """Where in the body: glands of the head look like disease of an unnamed place."""
     names = ("place.height", "place.lateral", "place.front")
-    frame = None if evidence.labels is None else BodyFrame.of(evidence.labels, evidence.spacing_zyx)
+    frame = _frame(evidence)
     if frame is None:
         return {name: np.full(groups.count, np.nan) for name in names}
     height, left, front = frame.places(np.argwhere(evidence.hot) * np.array(evidence.spacing_zyx)).T
     # Disease takes no side.
     values = (height, np.abs(left), front)
     return {name: groups.mean(value) for name, value in zip(names, values, strict=True)}
+
+
+def _frame(evidence: Evidence) -> BodyFrame | None:
+    if evidence.labels is not None:
+        return BodyFrame.of(evidence.labels, evidence.spacing_zyx)
+    return None if evidence.hounsfield is None else BodyFrame.of_ct(evidence.hounsfield, evidence.spacing_zyx)
 
 
 def _kinds(evidence: Evidence) -> NDArray[np.float64]:

@@ -2,9 +2,15 @@ import itertools
 
 import numpy as np
 import pytest
+from builders.patients import small_patient
 
 from deeppsma.core.anatomy import HIP_LEFT, HIP_RIGHT, LUNG_UPPER_LEFT, LUNG_UPPER_RIGHT, VERTEBRAE
+from deeppsma.core.resampling import resample
+from deeppsma.core.tracer import Tracer
+from deeppsma.io.layouts import load_case
+from deeppsma.phantom.write_cohort import write_patient
 from deeppsma.postprocessing.second_opinion.body_frame import BodyFrame
+from deeppsma.preprocessing.prepared_case import PreparedCase
 
 SPACING = (4.0, 2.0, 2.0)
 
@@ -74,3 +80,53 @@ def test_a_map_that_makes_no_body_has_none():
     assert behind.places(np.array([[20.0, 80.0, 59.0]]))[0, 2] > 0
     labels[:] = 0
     assert BodyFrame.of(labels, SPACING) is None
+
+
+def ct_of_a_man(spacing_zyx=(8.0, 8.0, 8.0)):
+    """A block of tissue in air with two lungs of 1 l each, and a windpipe that leads out of the head; HU."""
+    hu = np.full((60, 40, 50), -1000, np.int16)
+    hu[:, 8:32, 5:45] = 40
+    hu[35:50, 14:26, 8:20] = -850
+    hu[35:50, 14:26, 30:42] = -850
+    hu[45:, 19:21, 24:26] = -1000
+    hu[45:47, 19:21, 20:30] = -1000
+    return hu
+
+
+def test_the_lungs_on_the_ct_solved_by_hand():
+    frame = BodyFrame.of_ct(ct_of_a_man(), (8.0, 8.0, 8.0))
+    lungs = np.array([42.0, 19.5, 24.5]) * 8
+    below = lungs - np.array([400.0, 0, 0])
+    points = np.array([lungs, below, below - np.array([0, 40, 0]), below + np.array([0, 0, 80])])
+    assert frame.places(points) == pytest.approx(np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0.1], [0, 0.2, 0]]), abs=0.02)
+
+
+def test_finer_voxels_are_the_same_body():
+    fine = ct_of_a_man().repeat(2, axis=0).repeat(3, axis=1).repeat(3, axis=2)
+    point = np.array([[100.0, 120.0, 300.0]])
+    coarse = BodyFrame.of_ct(ct_of_a_man(), (8.0, 8.0, 8.0)).places(point)
+    assert BodyFrame.of_ct(fine, (4.0, 8 / 3, 8 / 3)).places(point) == pytest.approx(coarse, abs=0.02)
+
+
+def test_one_lung_is_enough_and_none_is_none():
+    both = BodyFrame.of_ct(ct_of_a_man(), (8.0, 8.0, 8.0))
+    full = ct_of_a_man()
+    full[35:50, 14:26, 30:42] = 20  # a lung full of fluid
+    one = BodyFrame.of_ct(full, (8.0, 8.0, 8.0))
+    assert one.origin_mm == pytest.approx(both.origin_mm, abs=25)
+    full[35:50, 14:26, 8:20] = 20
+    assert BodyFrame.of_ct(full, (8.0, 8.0, 8.0)) is None
+    assert BodyFrame.of_ct(ct_of_a_man()[:42], (8.0, 8.0, 8.0)) is None  # a scan that ends within the lungs
+    assert BodyFrame.of_ct(np.full((3, 3, 3), -1000), (8.0, 8.0, 8.0)) is None
+
+
+def test_map_and_ct_agree_on_a_synthetic_patient(tmp_path):
+    write_patient(small_patient(3, "pet"), tmp_path, "platform")
+    case = PreparedCase(load_case(tmp_path / "input"))
+    grid = case.spaces[Tracer.PSMA].geometry
+    labels = resample(case.organs(Tracer.PSMA), grid, labels=True)
+    by_map = BodyFrame.of(labels, grid.spacing_zyx)
+    by_ct = BodyFrame.of_ct(resample(case.ct(Tracer.PSMA), grid, outside=-1000), grid.spacing_zyx)
+    points = np.argwhere(labels > 0)[::97] * np.array(grid.spacing_zyx)
+    apart = np.abs(by_map.places(points) - by_ct.places(points))
+    assert apart.mean(axis=0) == pytest.approx(0, abs=0.08)  # of a trunk: 3 cm

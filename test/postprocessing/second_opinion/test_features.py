@@ -69,6 +69,19 @@ def test_where_in_the_body_a_focus_lies(evidence):
     assert mirrored.column("place.lateral")[lesion] == pytest.approx(table.column("place.lateral")[lesion])
 
 
+def test_without_a_map_the_lungs_on_the_ct_say_where_a_focus_lies(evidence):
+    piece = pieces_of(evidence)
+    blind = replace(evidence, labels=None, spacing_zyx=(40.0, 40.0, 40.0))
+    assert np.isnan(describe(blind, piece).column("place.height")).all()  # tissue throughout
+    hounsfield = evidence.hounsfield.copy()
+    hounsfield[7:11, 3:7, 4:10] = -900
+    table = describe(replace(blind, hounsfield=hounsfield), piece)
+    lesion = piece[np.flatnonzero(evidence.mean >= 0)[0]]
+    # The lesion is centred 3.5 slices of 40 mm below the lungs, 1.5 rows before, 6.5 columns from the middle.
+    places = [table.column(f"place.{name}")[lesion] for name in ("height", "lateral", "front")]
+    assert places == pytest.approx([1 - 140 / 400, 260 / 400, -60 / 400], abs=0.08)
+
+
 def _other_way_round(labels):
     swapped = {HIP_LEFT: HIP_RIGHT, HIP_RIGHT: HIP_LEFT}
     swapped |= {LUNG_UPPER_LEFT: LUNG_UPPER_RIGHT, LUNG_UPPER_RIGHT: LUNG_UPPER_LEFT}
