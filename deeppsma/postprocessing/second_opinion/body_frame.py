@@ -25,6 +25,8 @@ _TRUNK_MM = 400.0
 #: Lungs on the CT: wide and enclosed places of air, of this volume at least, searched on voxels of about this size.
 _AIR_HU, _LEAST_ML, _COARSE_MM = -400, 500.0, 8.0
 _LEFT_LUNG, _RIGHT_LUNG = (LUNG_UPPER_LEFT, LUNG_LOWER_LEFT), (LUNG_UPPER_RIGHT, LUNG_MIDDLE_RIGHT, LUNG_LOWER_RIGHT)
+#: Landmarks that lie no farther apart make no body.
+_LEAST_MM = 1.0
 #: A landmark of fewer voxels is cut off by the field of view, or a speck of the map.
 _LEAST_VOXELS = 8
 
@@ -53,14 +55,14 @@ class BodyFrame:
         left_lung, right_lung, left_hip, right_hip, spine = (_centre(labels, each) * spacing for each in marks)
         lungs, hips = (left_lung + right_lung) / 2, (left_hip + right_hip) / 2
         up = lungs - hips
-        trunk = float(np.linalg.norm(up))
         left = _square_to((left_lung - right_lung) + (left_hip - right_hip), up)
         # The lungs lie before the spine.
         front = _square_to(lungs - spine, up, left)
-        lengths = [float(np.linalg.norm(axis)) for axis in (up, left, front)]
-        if not all(length > 0 for length in lengths):  # NaN is not, too
+        axes = np.stack([up, left, front])
+        lengths = np.linalg.norm(axes, axis=1, keepdims=True)
+        if not (lengths > _LEAST_MM).all():  # nor is NaN
             return None
-        return cls(hips, np.stack([a / n for a, n in zip((up, left, front), lengths, strict=True)]) / trunk)
+        return cls(hips, axes / lengths / lengths[0])
 
     @classmethod
     def of_ct(cls, hounsfield: NDArray[np.integer | np.floating], spacing_zyx: VectorZyx) -> BodyFrame | None:
@@ -119,5 +121,5 @@ def _lungs_mm(hounsfield: NDArray[np.integer | np.floating], spacing_zyx: Vector
 def _square_to(vector: NDArray[np.float64], *axes: NDArray[np.float64]) -> NDArray[np.float64]:
     """What is left of a vector at right angles to some axes, which are at right angles to each other."""
     for axis in axes:
-        vector = vector - axis * (vector @ axis) / (axis @ axis)
+        vector = vector - axis * (vector @ axis) / np.maximum(axis @ axis, _LEAST_MM**2)
     return vector

@@ -78,8 +78,20 @@ def test_a_map_that_makes_no_body_has_none():
     behind = BodyFrame.of(labels, SPACING)  # with the spine before the lungs, the front is where the lungs lie
     assert behind is not None
     assert behind.places(np.array([[20.0, 80.0, 59.0]]))[0, 2] > 0
-    labels[:] = 0
-    assert BodyFrame.of(labels, SPACING) is None
+    amidst = man()
+    amidst[amidst != VERTEBRAE[3]] = 0
+    for z, left, right in ((5, HIP_LEFT, HIP_RIGHT), (25, LUNG_UPPER_LEFT, LUNG_UPPER_RIGHT)):
+        amidst[z, 20, 10:14] = amidst[z, 20, 46:50] = left
+        amidst[z, 20, 20:24] = amidst[z, 20, 36:40] = right  # as far to the left as the other
+    assert BodyFrame.of(amidst, SPACING) is None
+    folded = man()
+    lungs = np.isin(folded, (LUNG_UPPER_LEFT, LUNG_UPPER_RIGHT))
+    kept = folded[lungs].copy()
+    folded[lungs] = 0
+    folded[8:11, 18:23, 15:20], folded[8:11, 18:23, 40:45] = kept[0], kept[-1]
+    folded[0:3, 18:23, 15:20], folded[0:3, 18:23, 40:45] = kept[0], kept[-1]  # above and below the hips alike
+    assert BodyFrame.of(folded, SPACING) is None
+    assert BodyFrame.of(np.zeros_like(labels), SPACING) is None
 
 
 def ct_of_a_man(spacing_zyx=(8.0, 8.0, 8.0)):
