@@ -89,7 +89,8 @@ def fit_forests(
     Returns
     -------
     tuple
-        The forests that have heard the networks, then as many that have not.
+        The forests that have heard the networks, then, with a witness, as
+        many that have not.
 
     Raises
     ------
@@ -115,10 +116,12 @@ def fit_forests(
     if min(disease.sum(), (~disease).sum()) < _LEAST_FOCI:
         found = f"{int(disease.sum())} foci are disease, {int((~disease).sum())} are not"
         raise InputError("cohort", found, f"give one with {_LEAST_FOCI} of each")
-    unheard = values.copy()
-    unheard[:, np.isin(columns, columns_of(_names(samples[0]), only=NETWORKS_SAY))] = np.nan
+    tables = [values]
+    if witness:
+        heard = np.isin(columns, columns_of(samples[0].names.tolist(), only=NETWORKS_SAY))
+        tables.append(np.where(heard, np.float32(np.nan), values))
     forests = []
-    for number, (table, settings) in enumerate(product((values, unheard) if witness else (values,), FORESTS)):
+    for number, (table, settings) in enumerate(product(tables, FORESTS)):
         chosen = {**_COMMON, **{k: v for k, v in settings.items() if k != "rounds"}, "seed": 10 * seed + number}
         data = lightgbm.Dataset(table, disease.astype(int), weight=np.sqrt(in_doubt_ml))
         booster = lightgbm.train(chosen, data, int(settings["rounds"]))
@@ -283,10 +286,6 @@ def columns_of(
     """
     groups = [name.split(".", 1)[0] for name in names]
     return np.flatnonzero([group not in without and (only is None or group in only) for group in groups])
-
-
-def _names(sample: FocusSample) -> list[str]:
-    return [str(name) for name in sample.names]
 
 
 def of_tracer(cases: Mapping[str, Mapping[Tracer, FocusSample]], tracer: Tracer) -> dict[str, FocusSample]:

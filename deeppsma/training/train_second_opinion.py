@@ -169,7 +169,7 @@ def _made(case: Case, truths: Mapping[Tracer, ImageSource], method: Method, devi
 def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionRequest) -> TracerFit:
     if not samples:
         raise InputError(request.cohort, f"no {tracer.upper()} voxel above a threshold", "give another cohort")
-    names = [str(name) for name in next(iter(samples.values())).names]
+    names = next(iter(samples.values())).names.tolist()
     columns = columns_of(names)
     logits = cross_validated(samples, folds.held_out, columns)
     role = request.role(tracer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from deeppsma.core.anatomy import (
     HIP_LEFT,
     HIP_RIGHT,
+    LABEL_MAX,
     LUNG_LOWER_LEFT,
     LUNG_LOWER_RIGHT,
     LUNG_MIDDLE_RIGHT,
@@ -19,12 +19,20 @@ from deeppsma.core.anatomy import (
     VERTEBRAE,
 )
 from deeppsma.core.geometry import VectorZyx
+from deeppsma.postprocessing.second_opinion.grouped import Groups
 
 #: From the hips to the lungs, where it is not known.
 _TRUNK_MM = 400.0
-#: Lungs on the CT: wide and enclosed places of air, of this volume at least, searched on voxels of about this size.
-_AIR_HU, _LEAST_ML, _COARSE_MM = -400, 500.0, 8.0
-_LEFT_LUNG, _RIGHT_LUNG = (LUNG_UPPER_LEFT, LUNG_LOWER_LEFT), (LUNG_UPPER_RIGHT, LUNG_MIDDLE_RIGHT, LUNG_LOWER_RIGHT)
+#: Lungs on the CT: wide and enclosed places below this, of this volume at least, searched on voxels of about this size.
+_LUNG_BELOW_HU, _LEAST_ML, _COARSE_MM = -400, 500.0, 8.0
+#: What a map is measured by: the left lung and the right one, the left hip and the right one, the spine.
+_LANDMARKS = (
+    (LUNG_UPPER_LEFT, LUNG_LOWER_LEFT),
+    (LUNG_UPPER_RIGHT, LUNG_MIDDLE_RIGHT, LUNG_LOWER_RIGHT),
+    (HIP_LEFT,),
+    (HIP_RIGHT,),
+    VERTEBRAE,
+)
 #: Landmarks that lie no farther apart make no body.
 _LEAST_MM = 1.0
 #: A landmark of fewer voxels is cut off by the field of view, or a speck of the map.
@@ -50,9 +58,7 @@ class BodyFrame:
     @classmethod
     def of(cls, labels: NDArray[np.uint8], spacing_zyx: VectorZyx) -> BodyFrame | None:
         """The frame of a map, [z, y, x]; None where it lacks a lung, a hip or the spine."""
-        spacing = np.array(spacing_zyx)
-        marks = (_LEFT_LUNG, _RIGHT_LUNG, (HIP_LEFT,), (HIP_RIGHT,), VERTEBRAE)
-        left_lung, right_lung, left_hip, right_hip, spine = (_centre(labels, each) * spacing for each in marks)
+        left_lung, right_lung, left_hip, right_hip, spine = _centres(labels) * np.array(spacing_zyx)
         lungs, hips = (left_lung + right_lung) / 2, (left_hip + right_hip) / 2
         up = lungs - hips
         left = _square_to((left_lung - right_lung) + (left_hip - right_hip), up)
@@ -82,16 +88,17 @@ class BodyFrame:
         return np.asarray((points_mm - self.origin_mm) @ self.axes.T)
 
 
-def _centre(labels: NDArray[np.uint8], members: Sequence[int]) -> NDArray[np.float64]:
-    """Mean index of some labels, [zyx]; NaN where there are next to none."""
-    is_member = np.zeros(256, dtype=bool)
-    is_member[list(members)] = True
-    inside = is_member[labels]
-    count = int(inside.sum())
-    if count < _LEAST_VOXELS:
-        return np.full(3, np.nan)
-    sums = [inside.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
-    return np.array([float(np.dot(np.arange(len(each)), each)) / count for each in sums])
+def _centres(labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean index of each of `_LANDMARKS`, [landmark, zyx]; NaN where there is next to nothing of it."""
+    of_label = np.zeros(LABEL_MAX + 1, dtype=np.uint8)
+    for number, members in enumerate(_LANDMARKS, start=1):
+        of_label[list(members)] = number
+    landmark = of_label[labels]
+    inside = np.nonzero(landmark)
+    groups = Groups(landmark[inside] - 1, len(_LANDMARKS))
+    centres = np.stack([groups.mean(axis) for axis in inside], axis=1)
+    centres[groups.sizes < _LEAST_VOXELS] = np.nan
+    return centres
 
 
 def _lungs_mm(hounsfield: NDArray[np.integer | np.floating], spacing_zyx: VectorZyx) -> NDArray[np.float64] | None:
@@ -99,7 +106,7 @@ def _lungs_mm(hounsfield: NDArray[np.integer | np.floating], spacing_zyx: Vector
     from scipy import ndimage
 
     steps = [max(1, round(_COARSE_MM / spacing)) for spacing in spacing_zyx]
-    air = hounsfield[:: steps[0], :: steps[1], :: steps[2]] < _AIR_HU
+    air = hounsfield[:: steps[0], :: steps[1], :: steps[2]] < _LUNG_BELOW_HU
     # The windpipe is too narrow to stay, and with it the way to the air outside.
     inside = ndimage.binary_opening(air, iterations=1)
     part, count = ndimage.label(inside)

@@ -35,7 +35,9 @@ def pieces_of(evidence: Evidence) -> NDArray[np.int32]:
     masks = [logits >= 0 for logits in evidence.members]
     if not masks or evidence.mask is not None:
         masks.append(evidence.found)
-    side = sum((mask.astype(np.int64) << number for number, mask in enumerate(masks)), np.zeros((), np.int64))
+    side = np.zeros(len(evidence.own), dtype=np.int64)
+    for mask in masks:
+        side = 2 * side + mask
     return pieces(ratio, evidence.hot, side, evidence.spacing_zyx)
 
 
