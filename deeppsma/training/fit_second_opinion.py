@@ -39,7 +39,9 @@ _COMMON: Mapping[str, Any] = {
 }
 #: Offsets that are tried.
 OFFSETS = tuple(np.round(np.arange(-1.0, 4.01, 0.25), 2).tolist())
-#: Mean DSC that tells nothing: offsets that are apart by no more are as good as each other.
+#: Weights of the network within a focus that are tried with each.
+WITHIN = (0.0, 0.5)
+#: Mean DSC that tells nothing: what is apart by no more is as good as each other.
 _AS_GOOD = 0.002
 #: Fewer foci of either kind, or patients than folds, say nothing.
 _LEAST_FOCI = 30
@@ -157,10 +159,14 @@ def cross_validated(
 
 
 def decided(
-    sample: FocusSample, logit: NDArray[np.floating], offset: float, role: Role = Role.DECIDES
+    sample: FocusSample,
+    logit: NDArray[np.floating],
+    offset: float,
+    role: Role = Role.DECIDES,
+    within: float = 0.0,
 ) -> NDArray[np.bool_]:
     """The mask, [n] of the hot voxels, of a case's foci and their logits."""
-    return judged(sample.network, logit[sample.piece], offset, role, found=sample.found)
+    return judged(sample.network, sample.piece, logit, offset, role, found=sample.found, within=within)
 
 
 def figures(sample: FocusSample, mask: NDArray[np.bool_], neighbours: Neighbours | None = None) -> CaseFigures:
@@ -193,27 +199,28 @@ def figures(sample: FocusSample, mask: NDArray[np.bool_], neighbours: Neighbours
 
 @dataclass(frozen=True)
 class OffsetRow:
-    """What an offset gives over a cohort: mean DSC, lesions found, mean FNV in ml."""
+    """What an offset, and the network's weight within a focus, give: mean DSC, lesions found, mean FNV in ml."""
 
     offset: float
     dsc: float
     found: int
     fnv_ml: float
+    within: float = 0.0
 
 
 def try_offsets(
     samples: Samples, logits: Mapping[str, NDArray[np.float64]], role: Role = Role.DECIDES
 ) -> list[OffsetRow]:
-    """What each of `OFFSETS` gives."""
+    """What each of `OFFSETS` gives, with each of `WITHIN`."""
     rows = []
-    for offset in OFFSETS:
-        each = [figures(s, decided(s, logits[name], offset, role)) for name, s in samples.items()]
+    for within, offset in product(WITHIN, OFFSETS):
+        each = [figures(s, decided(s, logits[name], offset, role, within)) for name, s in samples.items()]
         mean = (
             float(np.mean([f.dsc for f in each])),
             sum(f.found for f in each),
             float(np.mean([f.fnv_ml for f in each])),
         )
-        rows.append(OffsetRow(offset, *mean))
+        rows.append(OffsetRow(offset, *mean, within))
     return rows
 
 
@@ -221,7 +228,8 @@ def choose_offset(rows: Sequence[OffsetRow], least_found: float, most_fnv_ml: fl
     """The highest offset of those as good as the best that lose no more than is allowed; None if each loses more.
 
     The higher one spares more small lesions; what it gives up in mean DSC is
-    less than another draw of patients changes.
+    less than another draw of patients changes. Of two weights within a focus
+    with that offset the one that misses less.
 
     Parameters
     ----------
@@ -234,7 +242,9 @@ def choose_offset(rows: Sequence[OffsetRow], least_found: float, most_fnv_ml: fl
     """
     allowed = [row for row in rows if row.found >= least_found and row.fnv_ml <= most_fnv_ml]
     best = max((row.dsc for row in allowed), default=0.0)
-    return max((row for row in allowed if row.dsc >= best - _AS_GOOD), key=lambda row: row.offset, default=None)
+    return max(
+        (row for row in allowed if row.dsc >= best - _AS_GOOD), key=lambda row: (row.offset, -row.fnv_ml), default=None
+    )
 
 
 def found_by_network(samples: Samples, either: bool) -> list[CaseFigures]:
@@ -242,10 +252,10 @@ def found_by_network(samples: Samples, either: bool) -> list[CaseFigures]:
     return [figures(s, s.either if either else s.found) for s in samples.values()]
 
 
-def offset_of_role(
+def choose_for_role(
     samples: Samples, logits: Mapping[str, NDArray[np.float64]], role: Role, keep_lesions: float
-) -> float | None:
-    """The offset of `choose_offset` under a limit on what is lost; None if each loses more.
+) -> OffsetRow | None:
+    """What `choose_offset` chooses under a limit on what is lost; None if each loses more.
 
     Parameters
     ----------
@@ -266,8 +276,7 @@ def offset_of_role(
     least_found = (1 - loss) * sum(each.found for each in ceiling)
     most_fnv_ml = float(np.mean([each.fnv_ml for each in network])) + most_ml
     tried = try_offsets(samples, logits, role if removes else Role.DECIDES)
-    chosen = choose_offset(tried, least_found, most_fnv_ml)
-    return None if chosen is None else chosen.offset
+    return choose_offset(tried, least_found, most_fnv_ml)
 
 
 def columns_of(

@@ -77,7 +77,8 @@ def tables_text(fits: Mapping[Tracer, TracerFit], trained_on: str) -> str:
     ]
     for tracer, fit in fits.items():
         lines = [
-            f"## {tracer.upper()}: {_ROLES[fit.model.role]}, offset {fit.model.offset:g}",
+            f"## {tracer.upper()}: {_ROLES[fit.model.role]}, offset {fit.model.offset:g}, "
+            f"weight of the network within a focus {fit.model.within:g}",
             "",
             *_table("mask", fit.rows),
         ]

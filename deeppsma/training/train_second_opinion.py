@@ -30,13 +30,13 @@ from deeppsma.training.fit_second_opinion import (
     OFFSETS,
     CaseFigures,
     Samples,
+    choose_for_role,
     columns_of,
     cross_validated,
     decided,
     figures,
     fit_forests,
     of_tracer,
-    offset_of_role,
 )
 from deeppsma.training.focus_calibration import Judged, draw_reliability, open_to_doubt
 from deeppsma.training.focus_samples import FocusSample, load_focus_samples, make_focus_sample, save_focus_samples
@@ -173,29 +173,33 @@ def _fit(samples: Samples, tracer: Tracer, folds: Folds, request: SecondOpinionR
     columns = columns_of(names)
     logits = cross_validated(samples, folds.held_out, columns)
     role = request.role(tracer)
-    chosen = offset_of_role(samples, logits, role, request.keep_lesions)
+    chosen = choose_for_role(samples, logits, role, request.keep_lesions)
     if chosen is None:
         role = Role.SAYS
-    offset = max(OFFSETS) if chosen is None else chosen
-    rows = _rows(samples, logits, offset, role)
+    offset, within = (max(OFFSETS), 0.0) if chosen is None else (chosen.offset, chosen.within)
+    rows = _rows(samples, logits, offset, role, within)
     judged = _judged(samples, logits)
     ablations = []
     for group in tqdm(
         (WITNESS, *ABLATIONS) if request.ablations else (), desc=f"{tracer.upper()} without", disable=None
     ):
         left = cross_validated(samples, folds.held_out, columns_of(names, (group,)), witness=group != WITNESS)
-        ablations.append((group, _each(samples, {n: decided(s, left[n], offset, role) for n, s in samples.items()})))
+        masks = {n: decided(s, left[n], offset, role, within) for n, s in samples.items()}
+        ablations.append((group, _each(samples, masks)))
     card = {"figures": card_figures(rows, judged)}
-    model = SecondOpinion(tracer, tuple(names), fit_forests(list(samples.values()), columns, 0), offset, role, card)
+    forests = fit_forests(list(samples.values()), columns, 0)
+    model = SecondOpinion(tracer, tuple(names), forests, offset, role, card, within)
     return TracerFit(model, tuple(rows), judged, tuple(ablations))
 
 
-def _rows(samples: Samples, logits: Mapping[str, NDArray[np.float64]], offset: float, role: Role) -> list[Row]:
+def _rows(
+    samples: Samples, logits: Mapping[str, NDArray[np.float64]], offset: float, role: Role, within: float
+) -> list[Row]:
     """Masks to compare, by title, each with its figures by case."""
     masks = {
         "network": {name: s.found for name, s in samples.items()},
         "either space": {name: s.either for name, s in samples.items()},
-        **_second_opinions(samples, logits, offset, role),
+        **_second_opinions(samples, logits, offset, role, within),
         "best that foci allow": {n: (s.share > 0.5)[s.piece] for n, s in samples.items()},
     }
     return [(title, _each(samples, mask)) for title, mask in masks.items()]
@@ -206,15 +210,20 @@ def _each(samples: Samples, masks: Mapping[str, NDArray[np.bool_]]) -> list[Case
 
 
 def _second_opinions(
-    samples: Samples, logits: Mapping[str, NDArray[np.float64]], offset: float, role: Role
+    samples: Samples, logits: Mapping[str, NDArray[np.float64]], offset: float, role: Role, within: float
 ) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """Masks by title: as it was chosen, and as if it decided freely."""
-    free = {n: decided(s, logits[n], 0.0) for n, s in samples.items()}
+    """Masks by title: as it was chosen, as if a focus were one whole, and as if it decided freely."""
+    free = {n: decided(s, logits[n], 0.0, within=within) for n, s in samples.items()}
     if role is Role.SAYS:
         return {"second opinion, if it decided with offset 0": free}
-    chosen = {n: decided(s, logits[n], offset, role) for n, s in samples.items()}
+    chosen = {n: decided(s, logits[n], offset, role, within) for n, s in samples.items()}
     title = "second opinion" if role is Role.DECIDES else "second opinion, removing"
-    return {f"{title}, offset {offset:g}": chosen, "second opinion, if it decided with offset 0": free}
+    whole = {n: decided(s, logits[n], offset, role) for n, s in samples.items()}
+    return {
+        f"{title}, offset {offset:g}": chosen,
+        **({"the same, a focus as a whole": whole} if within else {}),
+        "second opinion, if it decided with offset 0": free,
+    }
 
 
 def _judged(samples: Samples, logits: Mapping[str, Any]) -> Judged:

@@ -11,8 +11,10 @@ from deeppsma.postprocessing.second_opinion.decide import Role
 from deeppsma.postprocessing.second_opinion.trees import mean_score
 from deeppsma.training import fit_second_opinion as fitting
 from deeppsma.training.fit_second_opinion import (
+    WITHIN,
     CaseFigures,
     OffsetRow,
+    choose_for_role,
     choose_offset,
     columns_of,
     cross_validated,
@@ -21,7 +23,6 @@ from deeppsma.training.fit_second_opinion import (
     fit_forests,
     found_by_network,
     of_tracer,
-    offset_of_role,
     try_offsets,
 )
 from deeppsma.training.focus_samples import FocusSample, load_focus_samples, make_focus_sample, save_focus_samples
@@ -143,12 +144,17 @@ def test_offsets_are_chosen_under_limits():
     # Of offsets as good as each other the one that misses least; 0.9 is no better than 0.8985.
     assert choose_offset([*rows, OffsetRow(0.5, 0.8985, 85, 8.0)], 0, 99).offset == 0.5
     assert choose_offset([*rows, OffsetRow(0.5, 0.8975, 85, 8.0)], 0, 99).offset == 0
+    # With the same offset the weight within a focus that misses less, if it is as good.
+    assert choose_offset([*rows, OffsetRow(0.0, 0.8985, 85, 8.0, 0.5)], 0, 99).within == 0.5
+    assert choose_offset([*rows, OffsetRow(0.0, 0.8975, 85, 8.0, 0.5)], 0, 99).within == 0.0
 
 
 def test_more_offset_finds_more():
     logits = {name: s.share * 4 - 2.5 for name, s in SAMPLES.items()}
     rows = try_offsets(SAMPLES, logits)
-    assert [row.found for row in rows] == sorted(row.found for row in rows)
+    for within in WITHIN:
+        found = [row.found for row in rows if row.within == within]
+        assert found == sorted(found)
     best = max(rows, key=lambda row: row.dsc)
     assert best.dsc == 1.0
     assert decided(SAMPLES["p0"], logits["p0"], best.offset).tolist() == SAMPLES["p0"].truth.tolist()
@@ -167,12 +173,12 @@ def test_trees_that_can_only_lose_may_lose_half(monkeypatch):
     def either_or(wanted):
         return either if wanted else network
 
-    assert offset_of_role({}, {}, Role.REMOVES, 0.98) == 1.0  # 198 of 200, and FNV no more than 0.5 ml above 5
-    assert offset_of_role({}, {}, Role.DECIDES, 0.98) == 2.0  # 205.8 of 210
-    assert offset_of_role({}, {}, Role.SAYS, 0.98) == 2.0
-    assert offset_of_role({}, {}, Role.DECIDES, 0.9) == 0.0  # 189 of 210
+    assert choose_for_role({}, {}, Role.REMOVES, 0.98).offset == 1.0  # 198 of 200, and FNV no more than 0.5 ml above 5
+    assert choose_for_role({}, {}, Role.DECIDES, 0.98).offset == 2.0  # 205.8 of 210
+    assert choose_for_role({}, {}, Role.SAYS, 0.98).offset == 2.0
+    assert choose_for_role({}, {}, Role.DECIDES, 0.9).offset == 0.0  # 189 of 210
     rows[1:] = [OffsetRow(1.0, 0.8, 198, 5.6)]
-    assert offset_of_role({}, {}, Role.REMOVES, 0.98) is None
+    assert choose_for_role({}, {}, Role.REMOVES, 0.98) is None
 
 
 def test_a_sample_is_what_evidence_and_truth_say(tmp_path):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.evidence import Evidence
-from deeppsma.postprocessing.second_opinion.features import FeatureTable, describe
+from deeppsma.postprocessing.second_opinion.features import LOGIT_LIMIT, FeatureTable, describe
+from deeppsma.postprocessing.second_opinion.grouped import Groups
 from deeppsma.postprocessing.second_opinion.pieces import pieces_of
 from deeppsma.postprocessing.second_opinion.trees import Forest, mean_score
 
@@ -49,6 +50,8 @@ class SecondOpinion:
         What it may do to the mask.
     card
         What it was fitted on, and how well it does there; JSON values.
+    within
+        Weight of the network within a focus; see `join`.
     """
 
     tracer: Tracer
@@ -57,6 +60,7 @@ class SecondOpinion:
     offset: float
     role: Role = Role.DECIDES
     card: Mapping[str, Any] = field(default_factory=dict)
+    within: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.forests or len(set(self.features)) != len(self.features):
@@ -65,6 +69,8 @@ class SecondOpinion:
             raise ValueError(f"forests that look at more than {len(self.features)} features")
         if not np.isfinite(self.offset):
             raise ValueError(f"offset must be finite, not {self.offset}")
+        if not 0 <= self.within < np.inf:
+            raise ValueError(f"the weight within a focus must be 0 or more, not {self.within}")
 
     def columns(self, table: FeatureTable) -> NDArray[np.float32]:
         """The features that it was fitted on, in their order; of networks that did not answer they are not known, NaN.
@@ -122,13 +128,13 @@ class Opinion:
         self, model: SecondOpinion, cutoff: float, found: NDArray[np.bool_] | None = None
     ) -> NDArray[np.bool_]:
         """``disease`` at another cutoff, by the model whose opinion this is; ``found`` as for `judged`."""
-        return judged(self.network, self.logit[self.piece], model.offset, model.role, cutoff, found)
+        return judged(self.network, self.piece, self.logit, model.offset, model.role, cutoff, found, model.within)
 
     def unconvinced_by(self, model: SecondOpinion, cutoff: float) -> int:
         """How many foci would be disease at a cutoff, were one of the tracer's foci likely to be; 0 if one is."""
         if model.role is not Role.DECIDES or convincing(self.logit, cutoff):
             return 0
-        joined = join(self.network, self.logit[self.piece], model.offset - _log_odds(cutoff))
+        joined = join(self.network, self.piece, self.logit, model.offset - _log_odds(cutoff), model.within)
         return len(np.unique(self.piece[joined]))
 
 
@@ -161,23 +167,25 @@ def judge(model: SecondOpinion, evidence: Evidence, cutoff: float = 0.5) -> Opin
     piece = pieces_of(evidence)
     table = describe(evidence, piece)
     logit = model.logit(table)
-    disease = judged(network, logit[piece], model.offset, model.role, cutoff, evidence.mask)
+    disease = judged(network, piece, logit, model.offset, model.role, cutoff, evidence.mask, model.within)
     return Opinion(piece, table, logit, 1 / (1 + np.exp(-logit)), found, disease, evidence.missing, network)
 
 
 def judged(
     network: NDArray[np.floating],
-    focus: NDArray[np.floating],
+    piece: NDArray[np.integer],
+    logit: NDArray[np.floating],
     offset: float,
     role: Role,
     cutoff: float = 0.5,
     found: NDArray[np.bool_] | None = None,
+    within: float = 0.0,
 ) -> NDArray[np.bool_]:
     """What is disease, [n], as far as a role goes.
 
     Parameters
     ----------
-    network, focus, offset
+    network, piece, logit, offset, within
         As for `join`.
     role, cutoff
         As for `judge`.
@@ -196,42 +204,64 @@ def judged(
         found = np.asarray(network >= at)
     if role is Role.SAYS:
         return found
-    joined = join(network, focus, offset - at)
+    joined = join(network, piece, logit, offset - at, within)
     if role is Role.REMOVES:
         return joined & found
-    return joined if convincing(focus, cutoff) else np.zeros_like(joined)
+    return joined if convincing(logit, cutoff) else np.zeros_like(joined)
 
 
-def convincing(focus: NDArray[np.floating], cutoff: float = 0.5) -> bool:
+def convincing(logit: NDArray[np.floating], cutoff: float = 0.5) -> bool:
     """Whether a focus is likely to be disease by itself, without the offset: as probable as the cutoff at least.
 
     Parameters
     ----------
-    focus
-        Logits of one tracer's foci, of each once or more; without foci none is.
+    logit
+        Of one tracer's foci, [focus]; without foci none is.
     cutoff
         As for `judge`.
     """
-    return bool((focus >= _log_odds(cutoff)).any())
+    return bool((logit >= _log_odds(cutoff)).any())
 
 
 def _log_odds(cutoff: float) -> float:
     return float(np.log(cutoff / (1 - cutoff)))
 
 
-def join(network: NDArray[np.floating], focus: NDArray[np.floating], offset: float) -> NDArray[np.bool_]:
+def join(
+    network: NDArray[np.floating],
+    piece: NDArray[np.integer],
+    logit: NDArray[np.floating],
+    offset: float,
+    within: float = 0.0,
+) -> NDArray[np.bool_]:
     """Whether voxels are disease.
 
     Parameters
     ----------
     network
         [n] the network's logits.
-    focus
-        [n] logits of the foci that the voxels belong to.
+    piece
+        [n] focus of each voxel, from 0.
+    logit
+        [focus] what the trees say.
     offset
-        Added to them.
+        Added to it.
+    within
+        Weight of how far a voxel's logit is from its focus's mean: the trees
+        say how likely a focus is, the network where in it. With it a lesion
+        in one focus with the bowel that it touches is found, though the focus
+        as a whole is none.
+
+    Notes
+    -----
+    Within a focus logits above 0 count as 0: how sure a network is of its
+    mask is no evidence against trees that doubt it.
     """
-    return np.asarray(NETWORK_WEIGHT * network + focus + offset >= 0)
+    total = NETWORK_WEIGHT * network + logit[piece] + offset
+    if within:
+        clipped = np.clip(network, -LOGIT_LIMIT, 0)
+        total += within * (clipped - Groups(piece, len(logit)).mean(clipped)[piece])
+    return np.asarray(total >= 0)
 
 
 def reasons(model: SecondOpinion, table: FeatureTable, most: int = 3) -> list[list[tuple[str, float]]]:

@@ -43,7 +43,7 @@ _LEVELS = {
 }
 _QUANTILES = (0.1, 0.5, 0.9)
 #: Logits are clipped here: beyond it a network has no more to say.
-_LOGIT_LIMIT = 12.0
+LOGIT_LIMIT = 12.0
 _TINY = 0.02
 #: Dense lung: neither air-filled nor soft tissue.
 _AERATED_HU, _DENSE_HU, _BONE_HU = -500.0, -100.0, 200.0
@@ -110,12 +110,12 @@ def _network(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     out: dict[str, NDArray] = {}
     views = {"own": evidence.own, "other": evidence.other, "mean": evidence.mean}
     for view, logits in views.items():
-        clipped = np.clip(logits, -_LOGIT_LIMIT, _LOGIT_LIMIT)
+        clipped = np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
         low, middle, high = groups.quantiles(clipped, _QUANTILES)
         out |= {f"network.{view}_q10": low, f"network.{view}_q50": middle, f"network.{view}_q90": high}
         out[f"network.{view}_probability"] = groups.mean(1 / (1 + np.exp(-clipped)))
         out[f"network.{view}_share"] = groups.mean(np.where(np.isnan(logits), np.nan, logits >= 0))
-    apart = np.clip(evidence.own, -_LOGIT_LIMIT, _LOGIT_LIMIT) - np.clip(evidence.other, -_LOGIT_LIMIT, _LOGIT_LIMIT)
+    apart = np.clip(evidence.own, -LOGIT_LIMIT, LOGIT_LIMIT) - np.clip(evidence.other, -LOGIT_LIMIT, LOGIT_LIMIT)
     out["network.apart"] = groups.mean(apart)
     out["network.apart_size"] = groups.mean(np.abs(apart))
     out["network.seen_by_other"] = groups.mean((~np.isnan(evidence.other)).astype(float))
@@ -126,7 +126,7 @@ def _members(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     """What each network says where several answer: one that has seen other patients errs elsewhere."""
     if not evidence.members:
         return {}
-    clipped = [np.clip(logits, -_LOGIT_LIMIT, _LOGIT_LIMIT) for logits in evidence.members]
+    clipped = [np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT) for logits in evidence.members]
     out = {f"members.{number}_logit": groups.mean(logits) for number, logits in enumerate(clipped, 1)}
     for number, logits in enumerate(clipped, 1):
         out[f"members.{number}_probability"] = groups.mean(1 / (1 + np.exp(-logits)))
@@ -154,7 +154,7 @@ def _other_tracer(evidence: Evidence, groups: Groups) -> dict[str, NDArray]:
     # 0 lies outside the other tracer's field of view.
     suv = evidence.other_suv[evidence.hot].astype(float)
     ratio = np.where(suv > 0, suv / evidence.other_threshold_suv, np.nan)
-    answer = np.clip(evidence.other_tracer, -_LOGIT_LIMIT, _LOGIT_LIMIT)
+    answer = np.clip(evidence.other_tracer, -LOGIT_LIMIT, LOGIT_LIMIT)
     probability = np.where(np.isnan(answer), 0.0, 1 / (1 + np.exp(-answer)))
     return {
         "other_tracer.log_mean": _log(groups.mean(ratio)),

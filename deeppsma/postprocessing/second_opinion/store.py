@@ -126,6 +126,7 @@ def write_second_opinions(
             "sha256": hashlib.sha256(content).hexdigest(),
             "forests": len(model.forests),
             "offset": model.offset,
+            "within": model.within,
             "role": model.role.value,
             "features": list(model.features),
             **model.card,
@@ -153,9 +154,11 @@ def _read(folder: Path, tracer: Tracer, card: Mapping[str, Any]) -> SecondOpinio
         start = f"{number}."
         forests.append(Forest.from_arrays({k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}))
     features = tuple(str(each) for each in card["features"])
-    known = {"sha256", "forests", "offset", "role", "features"}
+    known = {"sha256", "forests", "offset", "within", "role", "features"}
     rest = {key: value for key, value in card.items() if key not in known}
-    return SecondOpinion(tracer, features, tuple(forests), float(card["offset"]), Role(card["role"]), rest)
+    # Cards of before judge a focus as a whole.
+    within = float(card.get("within", 0.0))
+    return SecondOpinion(tracer, features, tuple(forests), float(card["offset"]), Role(card["role"]), rest, within)
 
 
 def _trees_name(tracer: Tracer) -> str:

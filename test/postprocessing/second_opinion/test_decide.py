@@ -7,6 +7,9 @@ from builders.second_opinions import bone_model, small_evidence
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.decide import Role, join, judge, judged, reasons
 
+#: Each voxel is a focus of its own.
+ALONE = np.arange(200)
+
 
 def test_the_trees_overrule_the_network():
     evidence = small_evidence()
@@ -36,25 +39,69 @@ def test_the_offset_spares_foci():
 
 def test_joining_solved_by_hand():
     network, focus = np.array([10.0, 10.0, -10.0, -10.0]), np.array([-0.9, -1.1, 0.9, 1.1])
-    assert join(network, focus, 0.0).tolist() == [True, False, False, True]
-    assert join(network, focus, 0.2).tolist() == [True, True, True, True]
+    assert join(network, ALONE[: len(network)], focus, 0.0).tolist() == [True, False, False, True]
+    assert join(network, ALONE[: len(network)], focus, 0.2).tolist() == [True, True, True, True]
+
+
+def test_the_network_says_where_in_a_focus_the_disease_is_solved_by_hand():
+    network, piece, logit = np.array([-0.5, -3.0, -5.5, -1.0]), np.array([0, 0, 0, 1]), np.array([-1.0, -1.0])
+    # Mean -3: -0.05 + 1.25 - 1 = 0.2; -0.3 + 0 - 1 = -1.3; -0.55 - 1.25 - 1 = -2.8; alone -0.1 + 0 - 1 = -1.1.
+    assert join(network, piece, logit, 0.0, 0.5).tolist() == [True, False, False, False]
+    assert join(network, piece, logit, 1.2, 0.5).tolist() == [True, False, False, True]
+    assert join(network, piece, logit, 1.4, 0.5).tolist() == [True, True, False, True]
+    assert join(network, piece, logit, 2.9, 0.5).all()
+    assert not join(network, piece, logit, 1.0).any()  # as a whole
+
+
+def test_a_model_may_divide_a_focus():
+    evidence, model = small_evidence(), bone_model(scores=(0.1, -1.5))
+    lesion = evidence.mean >= 0
+    own = np.full(len(lesion), -6, dtype=np.float32)
+    own[lesion] = np.linspace(-8, -0.5, int(lesion.sum()))
+    unsure = replace(evidence, own=own, other=own)
+    assert not judge(model, unsure).disease.any()  # the liver is likely, and the network says -0.6
+    divided = judge(replace(model, within=0.5), unsure)
+    assert divided.disease[lesion].any()
+    assert not divided.disease[lesion].all()
+    assert not divided.disease[~lesion].any()
+    assert divided.disease_at(replace(model, within=0.5), 0.5).tolist() == divided.disease.tolist()
+
+
+def test_a_network_that_is_sure_of_its_mask_moves_nothing_within_it():
+    network, piece = np.array([1.0, 20.0]), np.zeros(2, dtype=int)
+    assert not join(network, piece, np.array([-2.1]), 0.0, 0.5).any()  # -2.0 and -0.1: the tenth alone
+
+
+def test_a_logit_beyond_the_limit_moves_a_focus_no_further():
+    network, piece, logit = np.array([0.0, -30.0]), np.zeros(2, dtype=int), np.array([0.0])
+    # Clipped at -12 it is 6 below the mean: -3 - 3 + offset. Not clipped, 15 below: -3 - 7.5 + offset.
+    assert join(network, piece, logit, 6.1, 0.5).all()
+    assert join(network, piece, logit, 5.9, 0.5).tolist() == [True, False]
 
 
 def test_what_each_role_may_do_solved_by_hand():
     network, focus = np.array([10.0, 10.0, -10.0, -10.0]), np.array([-0.9, -1.1, 0.9, 1.1])
-    assert judged(network, focus, 0.0, Role.SAYS).tolist() == [True, True, False, False]
-    assert judged(network, focus, 0.0, Role.REMOVES).tolist() == [True, False, False, False]
-    assert judged(network, focus, 0.0, Role.DECIDES).tolist() == [True, False, False, True]
+    assert judged(network, ALONE[: len(network)], focus, 0.0, Role.SAYS).tolist() == [True, True, False, False]
+    assert judged(network, ALONE[: len(network)], focus, 0.0, Role.REMOVES).tolist() == [True, False, False, False]
+    assert judged(network, ALONE[: len(network)], focus, 0.0, Role.DECIDES).tolist() == [True, False, False, True]
 
 
 def test_a_man_without_a_likely_focus_has_no_disease_solved_by_hand():
     network, focus = np.array([10.0, -10.0, 10.0]), np.array([-0.1, -1.0, -5.0])
-    assert join(network, focus, 2.5).tolist() == [True, True, False]
-    assert not judged(network, focus, 2.5, Role.DECIDES).any()
-    assert judged(network, focus, 2.5, Role.REMOVES).tolist() == [True, False, False]  # these may not empty a mask
-    assert judged(network, np.array([0.0, -1.0, -5.0]), 2.5, Role.DECIDES).tolist() == [True, True, False]
-    assert judged(network, focus, 2.5, Role.DECIDES, cutoff=0.4).tolist() == [True, True, False]  # log odds -0.41
-    assert not judged(np.empty(0), np.empty(0), 2.5, Role.DECIDES).any()
+    assert join(network, ALONE[: len(network)], focus, 2.5).tolist() == [True, True, False]
+    assert not judged(network, ALONE[: len(network)], focus, 2.5, Role.DECIDES).any()
+    assert judged(network, ALONE[: len(network)], focus, 2.5, Role.REMOVES).tolist() == [
+        True,
+        False,
+        False,
+    ]  # these may not empty a mask
+    assert judged(network, ALONE[:3], np.array([0.0, -1.0, -5.0]), 2.5, Role.DECIDES).tolist() == [True, True, False]
+    assert judged(network, ALONE[: len(network)], focus, 2.5, Role.DECIDES, cutoff=0.4).tolist() == [
+        True,
+        True,
+        False,
+    ]  # log odds -0.41
+    assert not judged(np.empty(0), ALONE[:0], np.empty(0), 2.5, Role.DECIDES).any()
 
 
 def test_how_many_foci_failed_to_convince():
@@ -112,6 +159,8 @@ def test_what_makes_no_sense_is_refused():
         replace(model, forests=())
     with pytest.raises(ValueError, match="look at more"):
         replace(model, features=model.features[:3])
+    with pytest.raises(ValueError, match="within a focus"):
+        replace(model, within=-0.5)
     with pytest.raises(ValueError, match="finite"):
         replace(model, offset=float("nan"))
 
@@ -120,8 +169,8 @@ def test_what_makes_no_sense_is_refused():
 def test_a_lower_cutoff_never_takes_away(role):
     rng = np.random.default_rng(2)
     network, focus = rng.normal(0, 3, 200), rng.normal(0, 3, 200)
-    masks = [judged(network, focus, 0.5, role, cutoff) for cutoff in (0.9, 0.5, 0.2)]
-    assert np.array_equal(masks[1], judged(network, focus, 0.5, role))
+    masks = [judged(network, ALONE[: len(network)], focus, 0.5, role, cutoff) for cutoff in (0.9, 0.5, 0.2)]
+    assert np.array_equal(masks[1], judged(network, ALONE[: len(network)], focus, 0.5, role))
     assert not (masks[0] & ~masks[1]).any()
     assert not (masks[1] & ~masks[2]).any()
     assert masks[0].sum() < masks[1].sum() < masks[2].sum()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,8 @@ from deeppsma.postprocessing.second_opinion.store import load_second_opinions, w
 
 @pytest.fixture
 def folder(tmp_path):
-    models = {
-        tracer: bone_model(tracer, role=Role.DECIDES if tracer is Tracer.FDG else Role.REMOVES, offset=0.5)
-        for tracer in Tracer
-    }
+    roles = {Tracer.PSMA: Role.REMOVES, Tracer.FDG: Role.DECIDES}
+    models = {t: replace(bone_model(t, role=role, offset=0.5), within=0.25) for t, role in roles.items()}
     write_second_opinions(tmp_path / "mine", models, "nobody", {"patients": 0})
     return tmp_path / "mine"
 
@@ -27,6 +26,14 @@ def test_models_round_trip(folder):
     again, once = (judge(m, small_evidence()) for m in (found.models[Tracer.FDG], bone_model(offset=0.5)))
     assert again.logit.tolist() == once.logit.tolist()
     assert found.models[Tracer.FDG].offset == 0.5
+    assert found.models[Tracer.FDG].within == 0.25
+
+
+def test_a_card_of_before_judges_a_focus_as_a_whole(folder):
+    card = json.loads((folder / "card.json").read_text())
+    del card["tracers"]["fdg"]["within"]
+    (folder / "card.json").write_text(json.dumps(card))
+    assert load_second_opinions(str(folder)).models[Tracer.FDG].within == 0
 
 
 def test_the_shipped_models_are_whole():
@@ -60,6 +67,7 @@ def change(folder, **changes):
         ({"format": 9}, "format 9"),
         ({"features": ["a", "b"]}, "look at more"),
         ({"forests": 2}, "no array"),
+        ({"within": -1}, "within a focus"),
         ({"sha256": "0" * 64}, "not the file"),
         ({"tracers": {}}, "no second opinion"),
     ],
