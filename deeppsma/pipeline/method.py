@@ -165,17 +165,21 @@ class Method:
         if self.recipe.refinement:
             what["refinement"] = load_classifier(self.recipe.refinement).as_dict()
         if self.recipe.second_opinion:
-            opinions = load_second_opinions(self.recipe.second_opinion)
-            of_tracer = {t.value: [opinions.sha256[t], m.offset, m.role.value] for t, m in opinions.models.items()}
-            what["second_opinion"] = of_tracer
+            what["second_opinion"] = _identity_of_opinions(self.recipe.second_opinion)
         if stand_ins := [each.sha256 for member in self.members if (each := member.stand_in()) is not None]:
             what["without_organ_maps"] = stand_ins
         if opinion := self.recipe.second_opinion and stand_in_of(self.recipe.second_opinion):
-            what["second_opinion_without_organ_maps"] = sorted(load_second_opinions(opinion).sha256.values())
+            what["second_opinion_without_organ_maps"] = _identity_of_opinions(opinion)
         networks = [{key: v for key, v in asdict(m.network).items() if key != "summary"} for m in self.members]
         if self.consensus:
             what["consensus_sha256"] = {tracer.value: each.sha256 for tracer, each in self.consensus.items()}
         return {"recipe": what, "sha256": [member.sha256 for member in self.members], "networks": networks}
+
+
+def _identity_of_opinions(name: str) -> dict[str, list[Any]]:
+    """By tracer: the trees, and all that turns what they say into a mask."""
+    opinions = load_second_opinions(name)
+    return {t.value: [opinions.sha256[t], m.offset, m.within, m.role.value] for t, m in opinions.models.items()}
 
 
 def _without_maps(member: Member, lacking: Sequence[Tracer]) -> Member:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,4 +123,14 @@ def test_stand_ins_are_part_of_what_a_method_is(chosen, tmp_path):
     write_tiny_member(tmp_path / "weights/tiny/without-organ-maps", seed=2)
     assert chosen.identity == before
     (tmp_path / "trees/without-organ-maps/card.json").unlink()
+    assert chosen.identity != before
+
+
+@pytest.mark.parametrize("folder", ["trees", "trees/without-organ-maps"])
+@pytest.mark.parametrize("change", [{"offset": 2.25}, {"within": 0.25}, {"role": "says"}], ids=str)
+def test_how_trees_decide_is_part_of_what_a_method_is(folder, change, chosen, tmp_path):
+    before, path = chosen.identity, tmp_path / folder / "card.json"
+    card = json.loads(path.read_text())
+    card["tracers"]["fdg"] |= change
+    path.write_text(json.dumps(card))
     assert chosen.identity != before
