@@ -216,14 +216,11 @@ def _second_opinions(
     free = {n: decided(s, logits[n], 0.0, within=within) for n, s in samples.items()}
     if role is Role.SAYS:
         return {"second opinion, if it decided with offset 0": free}
-    chosen = {n: decided(s, logits[n], offset, role, within) for n, s in samples.items()}
     title = "second opinion" if role is Role.DECIDES else "second opinion, removing"
-    whole = {n: decided(s, logits[n], offset, role) for n, s in samples.items()}
-    return {
-        f"{title}, offset {offset:g}": chosen,
-        **({"the same, a focus as a whole": whole} if within else {}),
-        "second opinion, if it decided with offset 0": free,
-    }
+    out = {f"{title}, offset {offset:g}": {n: decided(s, logits[n], offset, role, within) for n, s in samples.items()}}
+    if within:
+        out["the same, a focus as a whole"] = {n: decided(s, logits[n], offset, role) for n, s in samples.items()}
+    return {**out, "second opinion, if it decided with offset 0": free}
 
 
 def _judged(samples: Samples, logits: Mapping[str, Any]) -> Judged:

@@ -11,6 +11,7 @@ from deeppsma.core.geometry import Geometry
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.decide import Opinion, SecondOpinion, reasons
 from deeppsma.postprocessing.second_opinion.evidence import Evidence
+from deeppsma.postprocessing.second_opinion.grouped import Groups
 
 #: Between these probabilities a reader should decide; what neither the network nor the trees take for disease, and
 #: is below the lower one, has no line.
@@ -100,10 +101,8 @@ def review(opinion: Opinion, evidence: Evidence) -> list[list[str]]:
 
 
 def _centres(hot: NDArray[np.bool_], piece: NDArray[np.integer], count: int, geometry: Geometry) -> NDArray[np.float64]:
-    sizes = np.bincount(piece, minlength=count)
-    index = np.nonzero(hot)
-    mean = np.stack([np.bincount(piece, axis, count) / sizes for axis in index], axis=1)
-    return geometry.index_to_world(mean)
+    groups = Groups(piece, count)
+    return geometry.index_to_world(np.stack([groups.mean(axis) for axis in np.nonzero(hot)], axis=1))
 
 
 def _decision(found: int, disease: int) -> str:

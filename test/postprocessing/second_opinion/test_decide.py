@@ -7,8 +7,10 @@ from builders.second_opinions import bone_model, small_evidence
 from deeppsma.core.tracer import Tracer
 from deeppsma.postprocessing.second_opinion.decide import Role, join, judge, judged, reasons
 
-#: Each voxel is a focus of its own.
-ALONE = np.arange(200)
+
+def alone(network):
+    """Each voxel is a focus of its own."""
+    return np.arange(len(network))
 
 
 def test_the_trees_overrule_the_network():
@@ -39,8 +41,8 @@ def test_the_offset_spares_foci():
 
 def test_joining_solved_by_hand():
     network, focus = np.array([10.0, 10.0, -10.0, -10.0]), np.array([-0.9, -1.1, 0.9, 1.1])
-    assert join(network, ALONE[: len(network)], focus, 0.0).tolist() == [True, False, False, True]
-    assert join(network, ALONE[: len(network)], focus, 0.2).tolist() == [True, True, True, True]
+    assert join(network, alone(network), focus, 0.0).tolist() == [True, False, False, True]
+    assert join(network, alone(network), focus, 0.2).tolist() == [True, True, True, True]
 
 
 def test_the_network_says_where_in_a_focus_the_disease_is_solved_by_hand():
@@ -81,27 +83,25 @@ def test_a_logit_beyond_the_limit_moves_a_focus_no_further():
 
 def test_what_each_role_may_do_solved_by_hand():
     network, focus = np.array([10.0, 10.0, -10.0, -10.0]), np.array([-0.9, -1.1, 0.9, 1.1])
-    assert judged(network, ALONE[: len(network)], focus, 0.0, Role.SAYS).tolist() == [True, True, False, False]
-    assert judged(network, ALONE[: len(network)], focus, 0.0, Role.REMOVES).tolist() == [True, False, False, False]
-    assert judged(network, ALONE[: len(network)], focus, 0.0, Role.DECIDES).tolist() == [True, False, False, True]
+    assert judged(network, alone(network), focus, 0.0, Role.SAYS).tolist() == [True, True, False, False]
+    assert judged(network, alone(network), focus, 0.0, Role.REMOVES).tolist() == [True, False, False, False]
+    assert judged(network, alone(network), focus, 0.0, Role.DECIDES).tolist() == [True, False, False, True]
 
 
 def test_a_man_without_a_likely_focus_has_no_disease_solved_by_hand():
     network, focus = np.array([10.0, -10.0, 10.0]), np.array([-0.1, -1.0, -5.0])
-    assert join(network, ALONE[: len(network)], focus, 2.5).tolist() == [True, True, False]
-    assert not judged(network, ALONE[: len(network)], focus, 2.5, Role.DECIDES).any()
-    assert judged(network, ALONE[: len(network)], focus, 2.5, Role.REMOVES).tolist() == [
-        True,
-        False,
-        False,
-    ]  # these may not empty a mask
-    assert judged(network, ALONE[:3], np.array([0.0, -1.0, -5.0]), 2.5, Role.DECIDES).tolist() == [True, True, False]
-    assert judged(network, ALONE[: len(network)], focus, 2.5, Role.DECIDES, cutoff=0.4).tolist() == [
+    assert join(network, alone(network), focus, 2.5).tolist() == [True, True, False]
+    assert not judged(network, alone(network), focus, 2.5, Role.DECIDES).any()
+    # These may not empty a mask.
+    assert judged(network, alone(network), focus, 2.5, Role.REMOVES).tolist() == [True, False, False]
+    assert judged(network, alone(network), np.array([0.0, -1.0, -5.0]), 2.5, Role.DECIDES).tolist() == [
         True,
         True,
         False,
-    ]  # log odds -0.41
-    assert not judged(np.empty(0), ALONE[:0], np.empty(0), 2.5, Role.DECIDES).any()
+    ]
+    # Log odds -0.41.
+    assert judged(network, alone(network), focus, 2.5, Role.DECIDES, cutoff=0.4).tolist() == [True, True, False]
+    assert not judged(np.empty(0), alone([]), np.empty(0), 2.5, Role.DECIDES).any()
 
 
 def test_how_many_foci_failed_to_convince():
@@ -169,8 +169,8 @@ def test_what_makes_no_sense_is_refused():
 def test_a_lower_cutoff_never_takes_away(role):
     rng = np.random.default_rng(2)
     network, focus = rng.normal(0, 3, 200), rng.normal(0, 3, 200)
-    masks = [judged(network, ALONE[: len(network)], focus, 0.5, role, cutoff) for cutoff in (0.9, 0.5, 0.2)]
-    assert np.array_equal(masks[1], judged(network, ALONE[: len(network)], focus, 0.5, role))
+    masks = [judged(network, alone(network), focus, 0.5, role, cutoff) for cutoff in (0.9, 0.5, 0.2)]
+    assert np.array_equal(masks[1], judged(network, alone(network), focus, 0.5, role))
     assert not (masks[0] & ~masks[1]).any()
     assert not (masks[1] & ~masks[2]).any()
     assert masks[0].sum() < masks[1].sum() < masks[2].sum()
